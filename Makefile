@@ -1,0 +1,43 @@
+PYTHON ?= python3
+VENV ?= .venv
+BIN := $(VENV)/bin
+JOBS ?= 2
+
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-all test-oldest lint wheel-smoke clean
+
+help:  ## list the targets
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
+
+$(VENV)/.installed: pyproject.toml
+	$(PYTHON) -m venv $(VENV)
+	$(BIN)/python -m pip install --quiet --upgrade pip
+	$(BIN)/python -m pip install --quiet --editable ".[all,dev]"
+	touch $@
+
+demo: $(VENV)/.installed  ## train a plain and a GC network on context scenes and compare them
+	$(BIN)/gcnet demo
+
+test: $(VENV)/.installed lint  ## lint, type check, all quick tests, docstring examples, wheel smoke test
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+	$(MAKE) wheel-smoke
+
+test-all: $(VENV)/.installed lint  ## the same and the slow tests
+	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal
+	$(MAKE) wheel-smoke
+
+test-oldest:  ## the quick tests on the oldest supported torch
+	$(PYTHON) -m venv $(VENV)-oldest
+	$(VENV)-oldest/bin/python -m pip install --quiet "torch==2.11.*" "torchvision==0.26.*" --editable ".[all,dev]"
+	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+
+lint: $(VENV)/.installed  ## Ruff and the type checker
+	$(BIN)/ruff check src tests
+	$(BIN)/ruff format --check src tests
+	$(BIN)/mypy
+
+wheel-smoke: $(VENV)/.installed  ## build the wheel and try it in a clean environment with torch alone
+	$(BIN)/python tests/wheel_smoke.py
+
+clean:  ## remove environments and build products
+	rm -rf $(VENV) $(VENV)-oldest build dist *.egg-info

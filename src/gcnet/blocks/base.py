@@ -1,0 +1,190 @@
+"""What every block shares: one call signature, one way to be described before it is built."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from fractions import Fraction
+from types import MappingProxyType
+from typing import Any, ClassVar
+
+import torch
+from torch import Tensor, nn
+
+#: Arguments that insertion fills in from the site; a spec never holds them.
+SITE_ARGUMENTS = ("channels", "inplanes", "in_channels", "dims", "device", "dtype")
+
+
+class Block(nn.Module):
+    """Base of all blocks: maps [N, C, *spatial] to the same shape, dtype and memory format."""
+
+    #: True for blocks with spatial kernels, which take ``dims`` (1, 2 or 3).
+    has_spatial_kernels: ClassVar[bool] = False
+    #: False for blocks that cannot start as an identity, because they replace a convolution.
+    can_be_identity: ClassVar[bool] = True
+
+    channels: int
+
+    @classmethod
+    def spec(cls, **options: Any) -> BlockSpec:
+        """Describe a block for insertion: its options without channels, device and dtype.
+
+        ``init`` defaults to ``"identity"`` here (a block built directly defaults to ``"published"``), so that a
+        pretrained host keeps its output when the block is inserted.
+
+        Raises:
+            TypeError: an option the block does not have, with the nearest names.
+        """
+        return BlockSpec(cls, options)
+
+
+@dataclass(frozen=True, repr=False)
+class BlockSpec:
+    """A block that is not built yet: the class and its options. Made by :meth:`Block.spec`.
+
+    Example:
+        >>> from gcnet import GlobalContext
+        >>> GlobalContext.spec(ratio=1/4)
+        GlobalContext.spec(ratio=1/4, init='identity', gate='centred')
+        >>> GlobalContext.spec(ratio=1/4).build(64).hidden
+        16
+    """
+
+    block: type[Block]
+    options: Mapping[str, Any]
+
+    def __post_init__(self) -> None:
+        known = [name for name in inspect.signature(self.block).parameters if name not in SITE_ARGUMENTS]
+        for name in self.options:
+            if name in SITE_ARGUMENTS:
+                raise TypeError(
+                    f"{self.block.__name__}.spec(): {name!r} is taken from the site of insertion, leave it out"
+                )
+            if name not in known:
+                near = difflib.get_close_matches(name, known, n=1)
+                hint = f", did you mean {near[0]!r}?" if near else ""
+                raise TypeError(
+                    f"{self.block.__name__}.spec(): unknown option {name!r}{hint} Options: {', '.join(known)}"
+                )
+        options = dict(self.options)
+        if self.block.can_be_identity:
+            options.setdefault("init", "identity")
+            if "gate" in known:
+                options["gate"] = resolve_gate(options["init"], options.get("gate"))
+        object.__setattr__(self, "options", MappingProxyType(options))
+
+    def build(
+        self,
+        channels: int,
+        *,
+        dims: int = 2,
+        device: torch.device | str | None = None,
+        dtype: torch.dtype | None = None,
+    ) -> Block:
+        """Build the block for ``channels``; ``dims`` is used by blocks with spatial kernels only."""
+        extra = {"dims": dims} if self.block.has_spatial_kernels else {}
+        return self.block(channels, **self.options, **extra, device=device, dtype=dtype)
+
+    def parameter_count(self, channels: int, *, dims: int = 2) -> int:
+        """Parameters of one such block, without allocating them."""
+        return sum(p.numel() for p in self.build(channels, dims=dims, device="meta").parameters())
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return BlockSpec, (self.block, dict(self.options))
+
+    def __hash__(self) -> int:
+        return hash((self.block, tuple(sorted(self.options.items()))))
+
+    def __repr__(self) -> str:
+        options = ", ".join(f"{name}={format_option(value)}" for name, value in self.options.items())
+        return f"{self.block.__name__}.spec({options})"
+
+
+def resolve_gate(init: str, gate: str | None) -> str:
+    """Which gate a multiplicative fusion uses: the centred one when it must start as an identity."""
+    check_choice("init", init, ("published", "identity"))
+    if gate is None:
+        return "centred" if init == "identity" else "published"
+    check_choice("gate", gate, ("published", "centred"))
+    return gate
+
+
+def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
+    """Raise ValueError unless ``value`` is one of ``allowed``; the message names the nearest."""
+    allowed = tuple(allowed)
+    if any(value is choice or (type(value) is type(choice) and value == choice) for choice in allowed):
+        return
+    near = difflib.get_close_matches(str(value), [str(choice) for choice in allowed], n=1, cutoff=0.5)
+    hint = f"; did you mean {near[0]!r}?" if near else ""
+    raise ValueError(f"{name}={value!r} is not one of {', '.join(repr(choice) for choice in allowed)}{hint}")
+
+
+def check_channels(channels: Any, name: str = "channels") -> int:
+    """Raise unless ``channels`` is a positive integer."""
+    if isinstance(channels, bool) or not isinstance(channels, int):
+        raise TypeError(f"{name}={channels!r} must be an int, such as 256")
+    if channels < 1:
+        raise ValueError(f"{name}={channels} must be at least 1")
+    return channels
+
+
+def check_dims(dims: Any) -> int:
+    """Raise unless ``dims`` is 1, 2 or 3."""
+    check_choice("dims", dims, (1, 2, 3))
+    return int(dims)
+
+
+def hidden_width(channels: int, ratio: float | None, hidden: int | None, *, normalised: bool = False) -> int:
+    """Width of a bottleneck, ``int(channels * ratio)`` as in the official code, or ``hidden`` as given.
+
+    Raises:
+        ValueError: a width below 1, naming the smallest valid ratio; or a width of 1 under a LayerNorm, whose output
+            would be a constant.
+    """
+    if hidden is not None:
+        width = check_channels(hidden, "hidden")
+    else:
+        if ratio is None or isinstance(ratio, bool) or not isinstance(ratio, (int, float, Fraction)):
+            raise TypeError(f"ratio={ratio!r} must be a number such as 1/16, or give hidden=")
+        if not 0 < ratio < float("inf"):
+            raise ValueError(f"ratio={ratio!r} must be positive and finite, such as 1/16")
+        width = int(channels * ratio)
+    least = 2 if normalised else 1
+    if width >= least:
+        return width
+    given = f"hidden={hidden}" if hidden is not None else f"ratio={format_option(ratio)}"
+    if least > channels:
+        remedy = f"give hidden={least} or more, or switch the LayerNorm off"
+    else:
+        remedy = f"the smallest valid ratio for {channels} channels is {least}/{channels} (hidden={least})"
+    if width < 1:
+        raise ValueError(f"{given} leaves a hidden width of 0 for {channels} channels; {remedy}")
+    raise ValueError(f"{given} gives a hidden width of 1, whose LayerNorm is a constant; {remedy}")
+
+
+def format_option(value: Any) -> str:
+    """Repr of an option; a float that is a small fraction is shown as one."""
+    if isinstance(value, float) and 0 < value < 1:
+        fraction = Fraction(value).limit_denominator(4096)
+        if float(fraction) == value and fraction.numerator < 10:
+            return f"{fraction.numerator}/{fraction.denominator}"
+    return repr(value)
+
+
+def zero_(*layers: nn.Module) -> None:
+    """Set weight and bias of the layers to zero."""
+    for layer in layers:
+        for parameter in layer.parameters(recurse=False):
+            nn.init.zeros_(parameter)
+
+
+def check_input(block: str, x: Tensor, channels: int) -> None:
+    """Raise ValueError unless ``x`` is [N, channels, *spatial] with at least one spatial axis."""
+    if x.dim() < 3:
+        raise ValueError(f"{block} expects [N, C, *spatial] with at least one spatial axis, got shape {tuple(x.shape)}")
+    if x.shape[1] != channels:
+        raise ValueError(
+            f"{block} was built for {channels} channels, got {x.shape[1]} in an input of shape {tuple(x.shape)}"
+        )

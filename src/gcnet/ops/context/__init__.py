@@ -1,0 +1,177 @@
+"""Global context: one context for all positions, mixed over channels, brought back to every position."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from gcnet.ops.backend import choose
+from gcnet.ops.context import eager, reference
+from gcnet.ops.context.transform import Transform
+
+__all__ = ["Transform", "attention_map", "global_context", "simplified_non_local", "squeeze_excite"]
+
+_CONTEXT_BLOCK = {"reference": reference.context_block, "eager": eager.context_block}
+_ATTENTION = {"reference": reference.attention, "eager": eager.attention}
+_GATES = ("sigmoid", "hard_sigmoid")
+
+
+def global_context(
+    x: Tensor,
+    key_weight: Tensor | None,
+    key_bias: Tensor | None = None,
+    *,
+    scale: Transform | None = None,
+    add: Transform | None = None,
+    gate: str = "sigmoid",
+    centred: bool = False,
+) -> Tensor:
+    """Global-context block, GCNet (arXiv:1904.11492) equations 5 and 6.
+
+    context = sum_j softmax_j(W_k x_j) x_j, then ``y_i = x_i * gate(scale(context)) + add(context)``.
+
+    Args:
+        x: features [N, C, *spatial], any number of spatial axes, any memory format.
+        key_weight: W_k [1, C]; None pools by the average instead of by attention.
+        key_bias: [1]. It cancels in the softmax and is accepted for checkpoint compatibility.
+        scale: transform of the multiplicative fusion, or None.
+        add: transform of the additive fusion, or None. With both, scaling comes first.
+        gate: ``"sigmoid"`` or ``"hard_sigmoid"``, for ``scale``.
+        centred: use 2 * gate, which is 1 where the transform is 0.
+
+    Returns:
+        [N, C, *spatial] in the dtype and memory format of ``x``; inside, at least float32.
+
+    Raises:
+        ValueError: no fusion, or shapes that do not fit.
+        TypeError: ``x`` is not floating point.
+
+    Example:
+        >>> import torch
+        >>> from gcnet import ops
+        >>> x, key = torch.randn(2, 8, 5, 5), torch.randn(1, 8)
+        >>> ops.global_context(x, key, add=ops.Transform(torch.zeros(8, 8))).equal(x)
+        True
+    """
+    if scale is None and add is None:
+        raise ValueError("global_context needs scale=, add= or both; with neither there is nothing to fuse")
+    if gate not in _GATES:
+        raise ValueError(f"gate={gate!r} is not one of {', '.join(map(repr, _GATES))}")
+    _check_shapes(x, key_weight, scale=scale, add=add)
+    return choose("global_context", _CONTEXT_BLOCK)(x, key_weight, key_bias, scale, add, gate, centred)
+
+
+def simplified_non_local(
+    x: Tensor,
+    key_weight: Tensor,
+    key_bias: Tensor | None,
+    value_weight: Tensor,
+    value_bias: Tensor | None = None,
+) -> Tensor:
+    """Simplified non-local block, GCNet (arXiv:1904.11492) equation 4: y_i = x_i + W_v sum_j softmax_j(W_k x_j) x_j.
+
+    Args:
+        x: features [N, C, *spatial].
+        key_weight: W_k [1, C].
+        key_bias: [1] or None.
+        value_weight: W_v [C, C].
+        value_bias: [C] or None.
+
+    Returns:
+        [N, C, *spatial] in the dtype and memory format of ``x``.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    Example:
+        >>> import torch
+        >>> from gcnet import ops
+        >>> x = torch.randn(2, 8, 5)
+        >>> ops.simplified_non_local(x, torch.randn(1, 8), None, torch.eye(8)).shape
+        torch.Size([2, 8, 5])
+    """
+    return global_context(x, key_weight, key_bias, add=Transform(value_weight, value_bias))
+
+
+def squeeze_excite(
+    x: Tensor,
+    reduce_weight: Tensor,
+    reduce_bias: Tensor | None,
+    expand_weight: Tensor,
+    expand_bias: Tensor | None = None,
+    *,
+    activation: str = "relu",
+    gate: str = "sigmoid",
+    centred: bool = False,
+) -> Tensor:
+    """Squeeze-and-excitation, SENet (arXiv:1709.01507) equations 2-4: y = x * sigmoid(W_2 ReLU(W_1 mean(x))).
+
+    Args:
+        x: features [N, C, *spatial].
+        reduce_weight: W_1 [hidden, C].
+        reduce_bias: [hidden] or None.
+        expand_weight: W_2 [C, hidden].
+        expand_bias: [C] or None.
+        activation: ``"relu"`` or ``"silu"``.
+        gate: ``"sigmoid"`` or ``"hard_sigmoid"``.
+        centred: use 2 * gate, which is 1 where its argument is 0.
+
+    Returns:
+        [N, C, *spatial] in the dtype and memory format of ``x``.
+
+    Raises:
+        ValueError: unknown activation or gate, shapes that do not fit.
+
+    Example:
+        >>> import torch
+        >>> from gcnet import ops
+        >>> x = torch.randn(2, 8, 5, 5)
+        >>> ops.squeeze_excite(x, torch.zeros(2, 8), None, torch.zeros(8, 2), centred=True).equal(x)
+        True
+    """
+    transform = Transform(expand_weight, expand_bias, reduce_weight, reduce_bias, activation=activation)
+    return global_context(x, None, scale=transform, gate=gate, centred=centred)
+
+
+def attention_map(x: Tensor, key_weight: Tensor, key_bias: Tensor | None = None) -> Tensor:
+    """Attention map of the GC and SNL blocks, alpha_j = softmax_j(W_k x_j).
+
+    Args:
+        x: features [N, C, *spatial].
+        key_weight: W_k [1, C].
+        key_bias: [1] or None.
+
+    Returns:
+        [N, P], float32 or wider; each row sums to 1.
+
+    Raises:
+        ValueError: shapes that do not fit.
+
+    Example:
+        >>> import torch
+        >>> from gcnet import ops
+        >>> ops.attention_map(torch.randn(2, 8, 5, 5), torch.zeros(1, 8))[0, 0].item()
+        0.0399...
+    """
+    _check_shapes(x, key_weight)
+    return choose("attention_map", _ATTENTION)(x, key_weight, key_bias)
+
+
+def _check_shapes(x: Tensor, key_weight: Tensor | None, **transforms: Transform | None) -> None:
+    if x.dim() < 3:
+        raise ValueError(f"x: expected [N, C, *spatial] with at least one spatial axis, got shape {tuple(x.shape)}")
+    channels = x.shape[1]
+    if key_weight is not None and (
+        key_weight.dim() != 2 or key_weight.shape[0] != 1 or key_weight.shape[1] != channels
+    ):
+        raise ValueError(f"key_weight: expected [1, {channels}] for x {tuple(x.shape)}, got {tuple(key_weight.shape)}")
+    for name, transform in transforms.items():
+        if transform is None:
+            continue
+        if transform.activation not in (None, "relu", "silu"):
+            raise ValueError(f"{name}: activation={transform.activation!r} is not one of 'relu', 'silu', None")
+        first = transform.expand_weight if transform.reduce_weight is None else transform.reduce_weight
+        if first.dim() != 2 or first.shape[1] != channels or transform.expand_weight.shape[0] != channels:
+            raise ValueError(
+                f"{name}: weights {tuple(first.shape)} and {tuple(transform.expand_weight.shape)} "
+                f"do not map {channels} channels to {channels}, as x {tuple(x.shape)} needs"
+            )

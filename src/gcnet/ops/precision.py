@@ -1,0 +1,34 @@
+"""The precision policy of every op: at least float32 inside, the input's dtype outside, autocast or not."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import torch
+from torch import Tensor
+
+
+def working_dtype(x: Tensor, *others: Tensor | None) -> torch.dtype:
+    """The widest dtype among the tensors, and at least float32.
+
+    Raises:
+        TypeError: ``x`` is not a floating-point tensor.
+    """
+    if not x.is_floating_point():
+        raise TypeError(f"expected a floating-point input, got {x.dtype}; convert it first, for example with x.float()")
+    dtype = torch.promote_types(x.dtype, torch.float32)
+    for other in others:
+        if other is not None:
+            dtype = torch.promote_types(dtype, other.dtype)
+    return dtype
+
+
+@contextmanager
+def full_precision(x: Tensor) -> Iterator[None]:
+    """Suspend autocast on the device of ``x``: inside, dtypes are what the op says they are."""
+    if torch.is_autocast_enabled(x.device.type):
+        with torch.autocast(x.device.type, enabled=False):
+            yield
+    else:
+        yield
