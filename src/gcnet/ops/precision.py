@@ -27,7 +27,7 @@ def working_dtype(x: Tensor, *others: Tensor | None) -> torch.dtype:
 @contextmanager
 def full_precision(x: Tensor) -> Iterator[None]:
     """Suspend autocast on the device of ``x``: inside, dtypes are what the op says they are."""
-    if torch.is_autocast_enabled(x.device.type):
+    if not x.is_meta and torch.is_autocast_enabled(x.device.type):
         with torch.autocast(x.device.type, enabled=False):
             yield
     else:
