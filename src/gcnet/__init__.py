@@ -2,11 +2,15 @@
 
 from gcnet import ops
 from gcnet.blocks import (
+    BAM,
+    CBAM,
+    SCSE,
     Block,
     BlockSpec,
     ContextBlock,
     GlobalContext,
     NonLocal,
+    SelectiveKernel,
     SimplifiedNonLocal,
     SqueezeExcite,
 )
@@ -14,11 +18,15 @@ from gcnet.blocks import (
 __version__ = "0.1.0"
 
 __all__ = [
+    "BAM",
+    "CBAM",
+    "SCSE",
     "Block",
     "BlockSpec",
     "ContextBlock",
     "GlobalContext",
     "NonLocal",
+    "SelectiveKernel",
     "SimplifiedNonLocal",
     "SqueezeExcite",
     "ops",

@@ -20,4 +20,6 @@ def test_squeeze_excite(activation, layer, gate, gate_layer):
         for ours, theirs in (("reduce", "fc1"), ("expand", "fc2"))
         for p in ("weight", "bias")
     }
-    assert_same_as_peer(block, peer, names, torch.randn(2, 64, 7, 5))
+    # the derivative of torch's hardsigmoid is a float32 sixth, in float64 too
+    exact_within = 1e-7 if gate == "hard_sigmoid" else 1e-12
+    assert_same_as_peer(block, peer, names, torch.randn(2, 64, 7, 5), exact_within=exact_within)

@@ -107,6 +107,7 @@ def non_local_context(
     """The context of every position before fusion, W_z sum_j omega_ij W_g x_j: [N, C, P], at least float32."""
     with full_precision(x):
         x = x.to(working_dtype(x, value.weight))
+        _check_widths(x, value=value, query=query, key=key)
         queries, keys = _queries_and_keys(x, query, key, pairwise, concat_weight, scale, subsample, subsample_size)
         values = _project(x, value, subsample, subsample_size)
         aggregate = choose("non_local", _AGGREGATE)
@@ -133,6 +134,7 @@ def affinity_map(
         ValueError: as :func:`non_local`.
     """
     with full_precision(x):
+        _check_widths(x, query=query, key=key)
         x = x.to(working_dtype(x, None if query is None else query.weight))
         queries, keys = _queries_and_keys(x, query, key, pairwise, concat_weight, scale, subsample, subsample_size)
         return choose("affinity_map", _AFFINITY)(queries, keys, pairwise, scale, concat_weight)
@@ -153,7 +155,7 @@ def _queries_and_keys(
     subsample: str | None,
     subsample_size: int | tuple[int, ...],
 ) -> tuple[Tensor, Tensor]:
-    _check_arguments(x, query, key, pairwise, concat_weight, scale, subsample)
+    _check_arguments(query, key, pairwise, concat_weight, scale, subsample)
     queries = _project(x, query, None, subsample_size)
     keys = _project(x, key, subsample, subsample_size)
     if not torch.compiler.is_compiling() and queries.shape[1] * keys.shape[1] > AFFINITY_LIMIT:
@@ -182,8 +184,18 @@ def _linear(x: Tensor, projection: Projection | None) -> Tensor:
     return F.linear(x, projection.weight.to(x.dtype), bias)
 
 
+def _check_widths(x: Tensor, **projections: Projection | None) -> None:
+    if x.dim() < 3:
+        raise ValueError(f"x: expected [N, C, *spatial] with at least one spatial axis, got shape {tuple(x.shape)}")
+    for name, projection in projections.items():
+        if projection is not None and (projection.weight.dim() != 2 or projection.weight.shape[1] != x.shape[1]):
+            raise ValueError(
+                f"{name}: weight {tuple(projection.weight.shape)} does not take the {x.shape[1]} channels of "
+                f"x {tuple(x.shape)}; expected [width, {x.shape[1]}]"
+            )
+
+
 def _check_arguments(
-    x: Tensor,
     query: Projection | None,
     key: Projection | None,
     pairwise: str,
@@ -191,8 +203,6 @@ def _check_arguments(
     scale: float | None,
     subsample: str | None,
 ) -> None:
-    if x.dim() < 3:
-        raise ValueError(f"x: expected [N, C, *spatial] with at least one spatial axis, got shape {tuple(x.shape)}")
     if pairwise not in PAIRWISE:
         raise ValueError(f"pairwise={pairwise!r} is not one of {', '.join(map(repr, PAIRWISE))}")
     if (query is None or key is None) != (pairwise == "gaussian"):

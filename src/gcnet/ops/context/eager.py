@@ -15,7 +15,12 @@ from torch import Tensor
 from gcnet.ops.context.transform import Transform
 from gcnet.ops.precision import full_precision, working_dtype
 
-_GATES: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "hard_sigmoid": F.hardsigmoid}
+
+def _hard_sigmoid(t: Tensor) -> Tensor:
+    return torch.clamp(t / 6 + 0.5, 0, 1)  # F.hardsigmoid has no second derivative
+
+
+_GATES: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "hard_sigmoid": _hard_sigmoid}
 _ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "silu": F.silu}
 
 
