@@ -64,7 +64,7 @@ class BAM(Block):
 
     Example:
         >>> import torch
-        >>> from gcnet.blocks.bam import BAM
+        >>> from gcnet import BAM
         >>> x = torch.randn(2, 32, 8, 8)
         >>> BAM(32)(x).shape
         torch.Size([2, 32, 8, 8])

@@ -64,7 +64,7 @@ class CBAM(Block):
 
     Example:
         >>> import torch
-        >>> from gcnet.blocks.cbam import CBAM
+        >>> from gcnet import CBAM
         >>> x = torch.randn(2, 32, 8, 8)
         >>> CBAM(32)(x).shape
         torch.Size([2, 32, 8, 8])

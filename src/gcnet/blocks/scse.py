@@ -48,7 +48,7 @@ class SCSE(Block):
 
     Example:
         >>> import torch
-        >>> from gcnet.blocks.scse import SCSE
+        >>> from gcnet import SCSE
         >>> x = torch.randn(2, 16, 8, 8)
         >>> SCSE(16, form="code")(x).shape
         torch.Size([2, 16, 8, 8])

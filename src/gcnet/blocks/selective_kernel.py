@@ -50,7 +50,7 @@ class SelectiveKernel(Block):
 
     Example:
         >>> import torch
-        >>> from gcnet.blocks.selective_kernel import SelectiveKernel
+        >>> from gcnet import SelectiveKernel
         >>> SelectiveKernel(64)(torch.randn(2, 64, 8, 8)).shape
         torch.Size([2, 64, 8, 8])
         >>> SelectiveKernel(64).hidden, SelectiveKernel(64, form="code").hidden
