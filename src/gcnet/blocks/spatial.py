@@ -166,5 +166,5 @@ class ConvNormReLU(nn.Module):
 def reset_parameters_(module: nn.Module) -> None:
     """Give every layer below ``module`` PyTorch's default start."""
     for layer in module.modules():
-        if isinstance(layer, (nn.Linear, nn.modules.conv._ConvNd, nn.modules.batchnorm._NormBase)):
+        if isinstance(layer, (nn.Linear, *CONV.values(), *NORM.values())):
             layer.reset_parameters()
