@@ -10,6 +10,7 @@ from __future__ import annotations
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 from gcnet.blocks.base import check_input, resolve_gate
 from gcnet.ops.precision import full_precision, working_dtype
@@ -166,5 +167,5 @@ class ConvNormReLU(nn.Module):
 def reset_parameters_(module: nn.Module) -> None:
     """Give every layer below ``module`` PyTorch's default start."""
     for layer in module.modules():
-        if isinstance(layer, (nn.Linear, *CONV.values(), *NORM.values())):
+        if isinstance(layer, nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d | _BatchNorm):
             layer.reset_parameters()
