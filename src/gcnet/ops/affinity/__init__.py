@@ -205,7 +205,8 @@ def _check_arguments(
 ) -> None:
     if pairwise not in PAIRWISE:
         raise ValueError(f"pairwise={pairwise!r} is not one of {', '.join(map(repr, PAIRWISE))}")
-    if (query is None or key is None) != (pairwise == "gaussian"):
+    given = {query is not None, key is not None}
+    if given != {pairwise != "gaussian"}:
         needs = "no query= and key=" if pairwise == "gaussian" else "both query= and key="
         raise ValueError(f"pairwise={pairwise!r} takes {needs}")
     if (concat_weight is not None) != (pairwise == "concatenation"):

@@ -1,0 +1,75 @@
+"""Hidden widths, specs and the messages of wrong arguments."""
+
+from fractions import Fraction
+
+import pytest
+
+from gcnet import GlobalContext, NonLocal, SelectiveKernel, SqueezeExcite
+from gcnet.blocks.base import format_option, hidden_width
+
+
+def test_hidden_width_is_that_of_the_official_code():
+    assert hidden_width(256, 1 / 16, None) == 16
+    assert hidden_width(250, 1 / 16, None) == 15
+    assert hidden_width(256, Fraction(1, 4), None) == 64
+    assert hidden_width(256, 1 / 16, 7) == 7
+
+
+@pytest.mark.parametrize(
+    ("channels", "options", "message"),
+    [
+        (8, {"ratio": 1 / 16}, r"ratio=1/16 .* 0 for 8 channels; the smallest valid ratio for 8 channels is 2/8"),
+        (16, {"ratio": 1 / 16}, r"hidden width of 1, whose LayerNorm is a constant; .* 2/16"),
+        (8, {"ratio": 1 / 16, "norm": False}, "1/8"),
+        (1, {"ratio": 1}, "switch the LayerNorm off"),
+        (64, {"hidden": 1}, "hidden=1 gives a hidden width of 1"),
+        (64, {"hidden": 0}, "hidden=0 must be at least 1"),
+        (64, {"ratio": -1 / 4}, "positive"),
+        (64, {"ratio": float("nan")}, "positive"),
+    ],
+)
+def test_widths_that_are_too_small(channels, options, message):
+    with pytest.raises(ValueError, match=message):
+        GlobalContext(channels, **options)
+
+
+def test_width_of_one_is_fine_without_layer_norm():
+    assert GlobalContext(16, 1 / 16, norm=False).hidden == 1
+    assert SqueezeExcite(16, 1 / 16).hidden == 1
+
+
+def test_ratio_that_is_no_number():
+    with pytest.raises(TypeError, match="1/16"):
+        SqueezeExcite(64, "1/16")
+
+
+def test_spec_records_the_gate():
+    assert dict(SqueezeExcite.spec().options) == {"init": "identity", "gate": "centred"}
+    assert SqueezeExcite.spec(init="published").options["gate"] == "published"
+    assert "init" not in SelectiveKernel.spec().options
+    assert "gate" not in NonLocal.spec().options
+
+
+def test_spec_names_the_nearest_option():
+    with pytest.raises(TypeError, match="did you mean 'pooling'"):
+        GlobalContext.spec(poling="average")
+
+
+def test_spec_is_immutable():
+    spec = GlobalContext.spec()
+    with pytest.raises(TypeError):
+        spec.options["ratio"] = 1
+
+
+def test_equal_specs_have_equal_hashes():
+    assert len({GlobalContext.spec(ratio=1 / 4), GlobalContext.spec(ratio=0.25), GlobalContext.spec(ratio=1 / 8)}) == 2
+
+
+def test_format_option():
+    assert [format_option(value) for value in (1 / 16, 0.25, 0.3, 2.0, "add")] == [
+        "1/16",
+        "1/4",
+        "3/10",
+        "2.0",
+        "'add'",
+    ]

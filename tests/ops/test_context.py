@@ -1,0 +1,155 @@
+"""Every implementation of global context against the reference: outputs, gradients, properties."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from gcnet import ops
+from gcnet.ops.backend import BACKENDS
+from gcnet.ops.context import eager, reference
+
+DTYPES = {
+    torch.float64: 1e-12,
+    torch.float32: 2e-6,
+    torch.bfloat16: 4e-3,
+    torch.float16: 5e-4,
+}  # half an ulp of storage
+
+
+def transform(channels, hidden, dtype, *, norm=True, activation="relu"):
+    def draw(*shape):
+        return (0.5 * torch.randn(shape)).to(dtype).requires_grad_()
+
+    if hidden is None:
+        return ops.Transform(draw(channels, channels), draw(channels))
+    norms = (draw(hidden), draw(hidden)) if norm else (None, None)
+    return ops.Transform(
+        draw(channels, hidden), draw(channels), draw(hidden, channels), draw(hidden), *norms, activation=activation
+    )
+
+
+def gradients(implementation, x, key, bias, scale, add, gate, centred, g):
+    tensors = [t for t in (x, key, bias, *(scale or ()), *(add or ())) if isinstance(t, torch.Tensor)]
+    y = implementation(x, key, bias, scale, add, gate, centred)
+    return [y, *torch.autograd.grad(y, tensors, g)]
+
+
+@settings(deadline=None, max_examples=60)
+@given(data=st.data())
+def test_eager_equals_reference(data):
+    draw = data.draw
+    dtype = draw(st.sampled_from(list(DTYPES)))
+    channels = draw(st.integers(2, 9))
+    shape = (draw(st.integers(0, 3)), channels, *draw(st.lists(st.integers(1, 6), min_size=1, max_size=3)))
+    torch.manual_seed(draw(st.integers(0, 99)))
+    hidden = draw(st.sampled_from([None, 2, 3]))
+    fusion = draw(st.sampled_from(["add", "scale", "both"]))
+    options = {"norm": draw(st.booleans()), "activation": draw(st.sampled_from([None, "relu", "silu"]))}
+    scale = transform(channels, hidden, dtype, **options) if fusion != "add" else None
+    add = transform(channels, hidden, dtype, **options) if fusion != "scale" else None
+    attention = draw(st.booleans())
+    key = torch.randn(1, channels).to(dtype).requires_grad_() if attention else None
+    bias = torch.randn(1).to(dtype).requires_grad_() if attention and draw(st.booleans()) else None
+    x = torch.randn(shape).to(dtype)
+    if draw(st.booleans()):
+        x = x.transpose(1, -1).contiguous().transpose(1, -1)
+    x.requires_grad_()
+    g = torch.randn(shape).to(dtype)
+    gate = draw(st.sampled_from(["sigmoid", "hard_sigmoid"]))
+    arguments = (x, key, bias, scale, add, gate, draw(st.booleans()), g)
+    for ours, judge in zip(
+        gradients(eager.context_block, *arguments), gradients(reference.context_block, *arguments), strict=True
+    ):
+        assert ours.dtype == judge.dtype
+        assert ours.shape == judge.shape
+        if judge.numel():
+            tolerance = 20 * DTYPES[dtype]
+            largest = max(1.0, judge.abs().max().item())
+            torch.testing.assert_close(ours, judge, rtol=tolerance, atol=tolerance * largest)
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+@pytest.mark.parametrize("fusion", ["add", "scale", "both"])
+@pytest.mark.parametrize("pooling", ["attention", "average"])
+def test_gradcheck_and_gradgradcheck(name, fusion, pooling):
+    x = torch.randn(2, 4, 2, 3, dtype=torch.float64, requires_grad=True)
+    key = torch.randn(1, 4, dtype=torch.float64, requires_grad=True) if pooling == "attention" else None
+    weights = transform(4, 3, torch.float64, activation="silu")
+    plain = [t for t in weights if isinstance(t, torch.Tensor)]
+
+    def call(x, *rest):
+        rest = list(rest)
+        k = rest.pop() if key is not None else None
+        t = ops.Transform(*rest, activation="silu")
+        return ops.global_context(
+            x, k, scale=None if fusion == "add" else t, add=None if fusion == "scale" else t, centred=fusion == "both"
+        )
+
+    inputs = (x, *plain, *(() if key is None else (key,)))
+    with ops.backend(name):
+        assert torch.autograd.gradcheck(call, inputs)
+        assert torch.autograd.gradgradcheck(call, inputs, fast_mode=True)
+
+
+def test_softmax_is_shift_safe():
+    x = 1e4 * torch.randn(2, 8, 50)
+    for implementation in (eager.attention, reference.attention):
+        weights = implementation(x, torch.ones(1, 8), None)
+        assert weights.isfinite().all()
+        torch.testing.assert_close(weights.sum(1), torch.ones(2))
+
+
+@pytest.mark.parametrize("name", BACKENDS)
+def test_twins(name):
+    x, key, value = torch.randn(2, 6, 5), torch.randn(1, 6), torch.randn(6, 6)
+    with ops.backend(name):
+        alpha = ops.attention_map(x, key)
+        expected = x + torch.einsum("dc,nc->nd", value, torch.einsum("np,ncp->nc", alpha, x))[..., None]
+        torch.testing.assert_close(ops.simplified_non_local(x, key, None, value), expected)
+        reduce, expand = torch.randn(3, 6), torch.randn(6, 3)
+        expected = x * torch.sigmoid(torch.relu(x.mean(2) @ reduce.T) @ expand.T)[..., None]
+        torch.testing.assert_close(ops.squeeze_excite(x, reduce, None, expand), expected)
+
+
+def test_vmap():
+    x, key, value = torch.randn(4, 2, 6, 5), torch.randn(1, 6), torch.randn(6, 6)
+    mapped = torch.vmap(lambda x: ops.simplified_non_local(x, key, None, value))(x)
+    torch.testing.assert_close(mapped, torch.stack([ops.simplified_non_local(part, key, None, value) for part in x]))
+
+
+def test_millions_of_positions():
+    x = torch.randn(1, 2, 1500, 1500)
+    y = ops.simplified_non_local(x, torch.zeros(1, 2), None, torch.eye(2))
+    expected = x + x.double().mean(dim=(2, 3), keepdim=True)
+    torch.testing.assert_close(y, expected.float(), rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "options", "message"),
+    [
+        ((torch.zeros(2, 4, 3), None), {}, "scale=, add= or both"),
+        ((torch.zeros(2, 4, 3), None), {"add": ops.Transform(torch.zeros(4, 4)), "gate": "tanh"}, "hard_sigmoid"),
+        ((torch.zeros(2, 4), None), {"add": ops.Transform(torch.zeros(4, 4))}, "spatial"),
+        ((torch.zeros(2, 4, 3), torch.zeros(1, 5)), {"add": ops.Transform(torch.zeros(4, 4))}, r"key_weight.*\[1, 4\]"),
+        ((torch.zeros(2, 4, 3), None), {"add": ops.Transform(torch.zeros(5, 4))}, "4 channels"),
+        ((torch.zeros(2, 4, 3), None), {"add": ops.Transform(torch.zeros(4, 4), activation="gelu")}, "silu"),
+    ],
+)
+def test_wrong_arguments(arguments, options, message):
+    with pytest.raises(ValueError, match=message):
+        ops.global_context(*arguments, **options)
+
+
+def test_unknown_backend():
+    with pytest.raises(ValueError, match="eager"), ops.backend("cuda"):
+        pass
+
+
+def test_backend_is_restored_and_logged(caplog):
+    x, key = torch.zeros(1, 2, 3), torch.zeros(1, 2)
+    with caplog.at_level("DEBUG", logger="gcnet"):
+        with ops.backend("reference"):
+            ops.attention_map(x, key)
+        ops.attention_map(x, key)
+    assert [record.getMessage() for record in caplog.records] == ["attention_map: reference", "attention_map: eager"]
