@@ -14,6 +14,19 @@ from gcnet.blocks import (
     SimplifiedNonLocal,
     SqueezeExcite,
 )
+from gcnet.insertion import (
+    added_parameters,
+    added_state_dict,
+    disable,
+    disabled,
+    enable,
+    insert,
+    load_host,
+    param_groups,
+    plan,
+    remove,
+    status,
+)
 
 __version__ = "0.1.0"
 
@@ -29,5 +42,16 @@ __all__ = [
     "SelectiveKernel",
     "SimplifiedNonLocal",
     "SqueezeExcite",
+    "added_parameters",
+    "added_state_dict",
+    "disable",
+    "disabled",
+    "enable",
+    "insert",
+    "load_host",
     "ops",
+    "param_groups",
+    "plan",
+    "remove",
+    "status",
 ]

@@ -1,0 +1,133 @@
+"""Putting planned blocks into a model, and taking them out again."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import nn
+
+from gcnet.blocks.base import BlockSpec
+from gcnet.insertion.attach import (
+    Place,
+    added_blocks,
+    attach,
+    check_site,
+    check_unwrapped,
+    detach,
+    host_modules,
+    original_class,
+)
+from gcnet.insertion.families import residual
+from gcnet.insertion.plan import Plan, Site, plan
+from gcnet.insertion.report import Added, Report
+
+
+def insert(
+    model: nn.Module,
+    what: Plan | BlockSpec,
+    *,
+    optimizer: torch.optim.Optimizer | None = None,
+    **plan_options: Any,
+) -> Report:
+    """Put blocks into a built model, in place. A failure leaves the model as it was.
+
+    Every block becomes a child of its host, ``<path>.context_block``, in the device, dtype and training mode of the
+    host; all other names of the model stay, and so do its outputs, unless the report says otherwise.
+
+    Args:
+        model: the model that the plan was made for, or one built alike.
+        what: a :func:`plan`, or a specification with the options of :func:`plan`.
+        optimizer: warn if it lacks the new parameters.
+        plan_options: as for :func:`plan`.
+
+    Raises:
+        ValueError: as :func:`plan`; or a plan that does not fit this model.
+        RuntimeError: the model is compiled or distributed already.
+
+    Example:
+        >>> from torch import nn
+        >>> import gcnet
+        >>> model = nn.Sequential(nn.Conv2d(3, 16, 3), nn.ReLU())
+        >>> print(gcnet.insert(model, gcnet.GlobalContext.spec(ratio=1/4), match="1"))
+        path             position     block          channels  parameters
+        1.context_block  after_block  GlobalContext        16         173
+        inserted 1 block, 173 parameters
+        >>> len(gcnet.remove(model))
+        1
+    """
+    check_unwrapped(model, "insert")
+    if isinstance(what, BlockSpec):
+        what = plan(model, what, **plan_options)
+    elif not isinstance(what, Plan):
+        raise TypeError(
+            f"insert() takes a plan or a specification such as GlobalContext.spec(ratio=1/16), not {what!r}"
+        )
+    elif plan_options:
+        raise TypeError(f"{', '.join(plan_options)}: options of plan(); the plan given has them already")
+    modules = host_modules(model)
+    with torch.inference_mode(False):
+        built = [(site, *_build(what.spec, site, modules, model)) for site in what.sites]
+    attached = []
+    try:
+        for site, host, block in built:
+            attach(host, Place(site.position, site.name), block)
+            attached.append((host, site.name))
+    except BaseException:
+        for host, name in reversed(attached):
+            detach(host, name)
+        raise
+    if optimizer is not None:
+        _warn_of_missing(optimizer, [parameter for _, _, block in built for parameter in block.parameters()])
+    blocks = tuple(Added.of(site.path, Place(site.position, site.name), block) for site, _, block in built)
+    return Report(blocks, "inserted", what.changes_output)
+
+
+def _build(
+    spec: BlockSpec, site: Site, modules: Mapping[str, nn.Module], model: nn.Module
+) -> tuple[nn.Module, nn.Module]:
+    host = modules.get(site.path)
+    if host is None:
+        raise ValueError(f"the plan does not fit this model: there is no module {site.path!r}")
+    check_site(host, site.path, site.position)
+    if hasattr(host, site.name):
+        raise ValueError(f"the plan does not fit this model: {site.path!r} has a {site.name!r} already; plan again")
+    known = residual(original_class(host))
+    if known and known.channels(host, site.position) != site.channels:
+        raise ValueError(
+            f"the plan does not fit this model: {site.path!r} has {known.channels(host, site.position)} channels "
+            f"{site.position}, the plan says {site.channels}"
+        )
+    like = next((p for m in (host, model) for p in m.parameters() if p.is_floating_point()), torch.empty(0))
+    block = spec.build(site.channels, dims=site.dims, device=like.device, dtype=like.dtype)
+    return host, block.train(host.training)
+
+
+def _warn_of_missing(optimizer: torch.optim.Optimizer, added: list[nn.Parameter]) -> None:
+    held = {id(parameter) for group in optimizer.param_groups for parameter in group["params"]}
+    missing = [parameter for parameter in added if id(parameter) not in held]
+    if missing:
+        warnings.warn(
+            f"the optimizer does not hold the {len(missing)} new parameters, which would never learn; call "
+            'optimizer.add_param_group({"params": gcnet.added_parameters(model)})',
+            stacklevel=3,
+        )
+
+
+def remove(model: nn.Module) -> Report:
+    """Take every context block out, in place: original classes, modules, names and outputs come back.
+
+    Raises:
+        ValueError: the model has none.
+        RuntimeError: the model is compiled or distributed already.
+    """
+    check_unwrapped(model, "remove")
+    found = list(added_blocks(model))
+    if not found:
+        raise ValueError(f"this {type(model).__name__} has no context block to remove")
+    blocks = tuple(Added.of(path, place, block) for path, _, place, block in found)
+    for _, host, place, _ in found:
+        detach(host, place.name)
+    return Report(blocks, "removed")

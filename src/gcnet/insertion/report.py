@@ -1,0 +1,114 @@
+"""What insertion tells: the blocks of a model, what was done to it, and aligned tables of both."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from gcnet.insertion.attach import Place
+
+
+@dataclass(frozen=True)
+class Added:
+    """One attached block.
+
+    Attributes:
+        path: path of the block, such as ``"layer3.4.context_block"``.
+        position: where it is applied in its host.
+        block: name of its class.
+        channels: C.
+        parameters: number of its parameters.
+        enabled: whether it is applied at all.
+    """
+
+    path: str
+    position: str
+    block: str
+    channels: int
+    parameters: int
+    enabled: bool
+
+    @classmethod
+    def of(cls, host: str, place: Place, block: Any) -> Added:
+        """Describe ``block`` in the host at path ``host``."""
+        path = f"{host}.{place.name}" if host else place.name
+        count = sum(parameter.numel() for parameter in block.parameters())
+        return cls(path, place.position, type(block).__name__, block.channels, count, block.enabled)
+
+
+@dataclass(frozen=True)
+class Blocks:
+    """A tuple of attached blocks with their sum.
+
+    Attributes:
+        blocks: one entry per block, in the order of the network.
+    """
+
+    blocks: tuple[Added, ...]
+
+    @property
+    def parameters(self) -> int:
+        """Parameters of all the blocks."""
+        return sum(block.parameters for block in self.blocks)
+
+    def __len__(self) -> int:
+        return len(self.blocks)
+
+    def __iter__(self) -> Iterator[Added]:
+        return iter(self.blocks)
+
+
+@dataclass(frozen=True)
+class Status(Blocks):
+    """The context blocks of a model; made by :func:`gcnet.status`, printable as a table."""
+
+    def __str__(self) -> str:
+        if not self.blocks:
+            return "no context blocks"
+        rows = [(b.path, b.position, b.block, b.channels, b.parameters, "yes" if b.enabled else "no") for b in self]
+        header = ("path", "position", "block", "channels", "parameters", "enabled")
+        return f"{table(header, rows)}\n{count_blocks(self)}"
+
+
+@dataclass(frozen=True)
+class Report(Blocks):
+    """What was done to a model; printable.
+
+    Attributes:
+        action: ``"inserted"`` or ``"removed"``.
+        changes_output: whether insertion changed the output of the model.
+    """
+
+    action: str
+    changes_output: bool = False
+
+    def __str__(self) -> str:
+        rows = [(block.path, block.position, block.block, block.channels, block.parameters) for block in self]
+        lines = [
+            table(("path", "position", "block", "channels", "parameters"), rows),
+            f"{self.action} {count_blocks(self)}",
+        ]
+        if self.changes_output:
+            lines.append("note: the output of the model changes, this block does not start as the identity")
+        return "\n".join(lines)
+
+
+def count_blocks(blocks: Blocks) -> str:
+    """``"3 blocks, 101,667 parameters"``."""
+    return f"{len(blocks)} block{'s' if len(blocks) > 1 else ''}, {blocks.parameters:,} parameters"
+
+
+def table(header: Sequence[str], rows: Sequence[Sequence[object]]) -> str:
+    """Columns aligned by width; numbers to the right, with separated thousands."""
+    cells = [[f"{cell:,}" if isinstance(cell, int) else str(cell) for cell in row] for row in rows]
+    right = [all(isinstance(row[column], int) for row in rows) for column in range(len(header))]
+    lines = [list(header), *cells]
+    widths = [max(len(line[column]) for line in lines) for column in range(len(header))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if to_right else cell.ljust(width)
+            for cell, width, to_right in zip(line, widths, right, strict=True)
+        ).rstrip()
+        for line in lines
+    )
