@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gcnet.blocks.base import Block, check_channels, check_choice, check_dims, hidden_width, zero_
+from gcnet.blocks.base import Block, check_channels, check_choice, check_dims, hidden_width, resolve_gate, zero_
 from gcnet.blocks.spatial import (
     CONV,
     FORMS,
@@ -18,7 +18,6 @@ from gcnet.blocks.spatial import (
     average,
     checked,
     convolve,
-    gate_for,
     reset_parameters_,
     saturate,
 )
@@ -93,7 +92,7 @@ class BAM(Block):
         self.hidden = hidden_width(channels, ratio, hidden)
         self.dilation = check_channels(dilation, "dilation")
         check_choice("form", form, FORMS)
-        self.form, self.init, self.gate = form, init, gate_for(init, gate)
+        self.form, self.init, self.gate = form, init, resolve_gate(init, gate)
         self.dims = check_dims(dims)
         paper = form == "paper"
         self.channel_gate = ChannelMLP(channels, self.hidden, norm=True, device=device, dtype=dtype)

@@ -72,7 +72,7 @@ class BlockSpec:
         if self.block.can_be_identity:
             options.setdefault("init", "identity")
             if "gate" in known:
-                options["gate"] = resolve_gate(options["init"], options.get("gate"))
+                options["gate"] = resolve_gate(options["init"], options.get("gate"), multiplicative=False)
         object.__setattr__(self, "options", MappingProxyType(options))
 
     def build(
@@ -102,12 +102,20 @@ class BlockSpec:
         return f"{self.block.__name__}.spec({options})"
 
 
-def resolve_gate(init: str, gate: str | None) -> str:
-    """Which gate a multiplicative fusion uses: the centred one when it must start as an identity."""
+def resolve_gate(init: str, gate: str | None, *, multiplicative: bool = True) -> str:
+    """Which gate a multiplicative fusion uses: the centred one when it must start as an identity.
+
+    Raises:
+        ValueError: unknown values, or a ``multiplicative`` block with an identity start and the published gate.
+    """
     check_choice("init", init, ("published", "identity"))
     if gate is None:
         return "centred" if init == "identity" else "published"
     check_choice("gate", gate, ("published", "centred"))
+    if multiplicative and init == "identity" and gate == "published":
+        raise ValueError(
+            "init='identity' needs gate='centred': the published gate is 0.5 where its logits are 0, not 1"
+        )
     return gate
 
 

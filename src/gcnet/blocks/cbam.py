@@ -8,7 +8,7 @@ from __future__ import annotations
 import torch
 from torch import Tensor, nn
 
-from gcnet.blocks.base import Block, check_channels, check_choice, check_dims, hidden_width, zero_
+from gcnet.blocks.base import Block, check_channels, check_choice, check_dims, hidden_width, resolve_gate, zero_
 from gcnet.blocks.spatial import (
     CONV,
     FORMS,
@@ -17,7 +17,6 @@ from gcnet.blocks.spatial import (
     average,
     checked,
     convolve,
-    gate_for,
     reset_parameters_,
     saturate,
     sigmoid_gate,
@@ -94,7 +93,7 @@ class CBAM(Block):
         if check_channels(kernel_size, "kernel_size") % 2 == 0:
             raise ValueError(f"kernel_size={kernel_size} must be odd to keep the map's size, such as {kernel_size + 1}")
         check_choice("form", form, FORMS)
-        self.form, self.init, self.gate = form, init, gate_for(init, gate)
+        self.form, self.init, self.gate = form, init, resolve_gate(init, gate)
         self.dims = check_dims(dims)
         self.channel_gate = ChannelMLP(channels, self.hidden, device=device, dtype=dtype)
         self.spatial_gate = SpatialGate(kernel_size, norm=form == "code", dims=dims, device=device, dtype=dtype)

@@ -72,9 +72,7 @@ class ContextBlock(Block):
         check_choice("pooling_type", pooling_type, ("att", "avg"))
         self.pooling_type = pooling_type
         self.fusion_types = _check_fusion_types(fusion_types)
-        self.gate = resolve_gate(init, gate)
-        if init == "identity" and "channel_mul" in self.fusion_types and self.gate == "published":
-            raise ValueError("init='identity' with 'channel_mul' needs gate='centred': sigmoid(0) is 0.5, not 1")
+        self.gate = resolve_gate(init, gate, multiplicative="channel_mul" in self.fusion_types)
 
         def conv(inputs: int, outputs: int) -> nn.Conv2d:
             return nn.Conv2d(inputs, outputs, kernel_size=1, device=device, dtype=dtype)

@@ -80,9 +80,7 @@ class GlobalContext(Block):
         check_choice("pooling", pooling, ("attention", "average"))
         self.pooling = pooling
         self.fusion = check_fusion(fusion)
-        self.gate = resolve_gate(init, gate)
-        if init == "identity" and "scale" in self.fusion and self.gate == "published":
-            raise ValueError("init='identity' with fusion 'scale' needs gate='centred': sigmoid(0) is 0.5, not 1")
+        self.gate = resolve_gate(init, gate, multiplicative="scale" in self.fusion)
         bottleneck = ratio is not None or hidden is not None
         if not bottleneck and (norm or relu):
             raise ValueError("norm= and relu= belong to the bottleneck; with ratio=None there is none, leave them out")

@@ -8,8 +8,8 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
-from gcnet.blocks.base import Block, check_channels, check_choice, check_dims, hidden_width, zero_
-from gcnet.blocks.spatial import CONV, FORMS, ChannelMLP, average, checked, gate_for, reset_parameters_, sigmoid_gate
+from gcnet.blocks.base import Block, check_channels, check_choice, check_dims, hidden_width, resolve_gate, zero_
+from gcnet.blocks.spatial import CONV, FORMS, ChannelMLP, average, checked, reset_parameters_, sigmoid_gate
 from gcnet.ops.precision import full_precision, working_dtype
 
 torch.fx.wrap("checked")
@@ -75,7 +75,7 @@ class SCSE(Block):
         self.channels = check_channels(channels)
         self.hidden = hidden_width(channels, ratio, hidden)
         check_choice("form", form, FORMS)
-        self.form, self.init, self.gate = form, init, gate_for(init, gate)
+        self.form, self.init, self.gate = form, init, resolve_gate(init, gate)
         self.dims = check_dims(dims)
         self.channel_gate = ChannelMLP(channels, self.hidden, device=device, dtype=dtype)
         self.spatial_gate = CONV[self.dims](channels, 1, 1, device=device, dtype=dtype)

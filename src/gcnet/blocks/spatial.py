@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from gcnet.blocks.base import check_input, resolve_gate
+from gcnet.blocks.base import check_input
 from gcnet.ops.precision import full_precision, working_dtype
 
 CONV: dict[int, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
@@ -82,18 +82,6 @@ def sigmoid_gate(logits: Tensor, gate: str) -> Tensor:
     """The published sigmoid, or the centred gate 2 * sigmoid, which is 1 where the logits are 0."""
     factor = torch.sigmoid(logits)
     return 2 * factor if gate == "centred" else factor
-
-
-def gate_for(init: str, gate: str | None) -> str:
-    """The gate of a multiplicative block.
-
-    Raises:
-        ValueError: unknown values, or an identity start with the published gate.
-    """
-    resolved = resolve_gate(init, gate)
-    if init == "identity" and resolved == "published":
-        raise ValueError("init='identity' needs gate='centred': the published gate is not 1 where its logits are 0")
-    return resolved
 
 
 class ChannelMLP(nn.Module):

@@ -68,8 +68,6 @@ class SqueezeExcite(Block):
         check_choice("activation", activation, ("relu", "silu"))
         check_choice("gate_function", gate_function, ("sigmoid", "hard_sigmoid"))
         self.gate = resolve_gate(init, gate)
-        if init == "identity" and self.gate == "published":
-            raise ValueError("init='identity' needs gate='centred': the published gate is 0.5 at 0, not 1")
         self.init = init
         self.activation, self.gate_function = activation, gate_function
         self.scale = ContextTransform(
