@@ -1,0 +1,66 @@
+"""The command line: ``gcnet <verb>``. A verb is imported when it is called."""
+
+from __future__ import annotations
+
+import difflib
+import importlib
+import sys
+from collections.abc import Sequence
+from typing import NamedTuple
+
+
+class Verb(NamedTuple):
+    """Where a verb lives, what it needs and what it does."""
+
+    module: str
+    extra: str
+    summary: str
+
+
+VERBS = {
+    "cost": Verb("gcnet.analysis.cli", "models", "parameters and multiply-adds of a backbone with and without a block"),
+    "demo": Verb("gcnet.training.cli", "train", "train a plain and a GC network on context scenes and compare them"),
+    "train": Verb("gcnet.training.cli", "train", "train on your own data: gcnet train classification --data DIR"),
+}
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run ``gcnet`` with ``argv``, the arguments after the program's name; return the exit status."""
+    arguments = list(sys.argv[1:] if argv is None else argv)
+    if not arguments or arguments[0] in ("-h", "--help"):
+        print(usage())
+        return 0 if arguments else 2
+    if arguments[0] == "--version":
+        from gcnet import __version__
+
+        print(f"gcnet {__version__}")
+        return 0
+    name, *rest = arguments
+    if name not in VERBS:
+        near = difflib.get_close_matches(name, VERBS, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        print(f"gcnet: unknown verb {name!r}{hint}\n\n{usage()}", file=sys.stderr)
+        return 2
+    verb = VERBS[name]
+    try:
+        module = importlib.import_module(verb.module)
+    except ModuleNotFoundError as error:
+        if error.name is None or error.name.split(".")[0] == "gcnet":
+            raise
+        print(f'gcnet {name} needs {error.name!r}: pip install "gcnet[{verb.extra}]"', file=sys.stderr)
+        return 1
+    status: int = getattr(module, name)(rest)
+    return status
+
+
+def usage() -> str:
+    """The verbs, a line each."""
+    width = max(map(len, VERBS))
+    lines = [f"  {name:<{width}}  {verb.summary}" for name, verb in VERBS.items()]
+    return "\n".join(
+        ["usage: gcnet <verb> [options]", "", *lines, "", "gcnet <verb> --help tells the options of a verb."]
+    )
+
+
+if __name__ == "__main__":
+    sys.exit(main())
