@@ -75,10 +75,16 @@ def test_the_published_figures():
     assert cost(slow_only_r50(device="meta"), (1, 3, 8, 224, 224)).macs == 41_740_828_672
 
 
+def test_the_answer_does_not_depend_on_the_device():
+    assert cost(resnet50(), (1, 3, 64, 64)) == cost(resnet50(device="meta"), (1, 3, 64, 64))
+
+
 def test_detectors_are_counted_on_fixed_numbers_of_boxes():
     found = cost(mask_rcnn(resnet50(device="meta")), (1, 3, 800, 1280))
     assert found.params == 44_400_693
     assert found.macs == 259_340_375_040
+    parts = ("backbone", "rpn", "roi_heads")
+    assert found.macs == sum(found.modules[part].macs for part in parts)
     assert found.modules["roi_heads.box_predictor"].macs == 1000 * 1024 * (81 + 4 * 81)
     assert found.modules["roi_heads.mask_predictor"].macs == 100 * 14 * 14 * (256 * 256 * 4 + 4 * 256 * 81)
     with torch.device("meta"):

@@ -32,7 +32,8 @@ def test_mask_rcnn_takes_other_bodies(make):
 
 def test_mask_rcnn_detects_and_shares_its_body():
     classifier = resnet18()
-    model = mask_rcnn(classifier, num_classes=3, min_size=64, max_size=64).eval()
+    model = mask_rcnn(classifier, 3, min_size=64, max_size=64, rpn_post_nms_top_n_test=20, box_detections_per_img=5)
+    model.eval()
     assert model.backbone.body.layer4 is classifier.layer4
     with torch.no_grad():
         (found,) = model([torch.rand(3, 64, 64)])

@@ -22,17 +22,20 @@ class Counter:
 
     It listens to every module call instead of hooking the model, so the model stays as it is.
 
+    A module that only holds others, without being called itself, gets the sum of its children.
+
     Attributes:
-        macs: module -> multiply-adds so far.
-        written: module -> bytes of tensors created so far.
+        macs: module -> multiply-adds.
+        written: module -> bytes of tensors created.
         uncounted: names of operations that may multiply but have no formula.
     """
 
     def __init__(self, model: nn.Module) -> None:
-        modules = list(model.modules())
-        self.macs = dict.fromkeys(modules, 0)
-        self.written = dict.fromkeys(modules, 0)
+        self._modules = list(model.modules())
+        self.macs = dict.fromkeys(self._modules, 0)
+        self.written = dict.fromkeys(self._modules, 0)
         self.uncounted: set[str] = set()
+        self._called: set[nn.Module] = set()
         self._flops = FlopCounterMode(display=False, custom_mapping=_VECTOR_PRODUCTS)
         self._bytes = _Bytes(self._flops.flop_registry)
         self._running: list[tuple[nn.Module, int, int]] = []
@@ -48,6 +51,10 @@ class Counter:
     def __exit__(self, *error: Any) -> None:
         self._stack.close()
         self.uncounted = self._bytes.uncounted
+        for module in reversed(self._modules):
+            if module not in self._called:
+                self.macs[module] = sum(self.macs[child] for child in module.children())
+                self.written[module] = sum(self.written[child] for child in module.children())
 
     def _start(self, module: nn.Module, args: Any) -> None:
         if module in self.macs:
@@ -56,6 +63,7 @@ class Counter:
     def _stop(self, module: nn.Module, args: Any, output: Any) -> None:
         if module in self.macs:
             _, flops, written = self._running.pop()
+            self._called.add(module)
             self.macs[module] += (self._flops.get_total_flops() - flops) // 2
             self.written[module] += self._bytes.written - written
 
@@ -73,7 +81,8 @@ class _Bytes(TorchDispatchMode):
         kwargs = kwargs or {}
         output = func(*args, **kwargs)
         old = {_storage(t) for t in tree_iter((args, kwargs)) if isinstance(t, Tensor)}
-        for tensor in tree_iter(output):
+        statistics = "batch_norm" in func.__name__  # outputs after the first, empty on some devices
+        for tensor in tree_iter(output[0] if statistics else output):
             if isinstance(tensor, Tensor) and _storage(tensor) not in old:
                 self.written += tensor.numel() * tensor.element_size()
         packet = getattr(func, "_overloadpacket", func)
