@@ -1,5 +1,8 @@
 """gcnet: global-context attention (GCNet, arXiv:1904.11492) for PyTorch."""
 
+import importlib
+from types import ModuleType
+
 from gcnet import ops
 from gcnet.blocks import (
     BAM,
@@ -44,6 +47,7 @@ __all__ = [
     "SqueezeExcite",
     "added_parameters",
     "added_state_dict",
+    "analysis",
     "disable",
     "disabled",
     "enable",
@@ -55,3 +59,11 @@ __all__ = [
     "remove",
     "status",
 ]
+
+_LAZY = ("analysis", "models")
+
+
+def __getattr__(name: str) -> ModuleType:
+    if name in _LAZY:
+        return importlib.import_module(f"gcnet.{name}")
+    raise AttributeError(f"module 'gcnet' has no attribute {name!r}")

@@ -19,8 +19,8 @@ class Verb(NamedTuple):
 
 VERBS = {
     "cost": Verb("gcnet.analysis.cli", "models", "parameters and multiply-adds of a backbone with and without a block"),
-    "demo": Verb("gcnet.training.cli", "train", "train a plain and a GC network on context scenes and compare them"),
-    "train": Verb("gcnet.training.cli", "train", "train on your own data: gcnet train classification --data DIR"),
+    "demo": Verb("gcnet.recipes.cli", "train", "train a plain and a GC network on context scenes and compare them"),
+    "train": Verb("gcnet.recipes.cli", "train", "train on your own data: gcnet train classification --data DIR"),
 }
 
 
