@@ -53,7 +53,7 @@ class Residual:
 
 def _residual(
     out: str | tuple[str, ...],
-    middle: str | None = None,
+    middle: str | tuple[str, ...] = (),
     *,
     after_1x1: Anchor | None = None,
     after_3x3: Anchor | None = None,
@@ -62,7 +62,7 @@ def _residual(
     anchors = {"after_1x1": after_1x1, "after_3x3": after_3x3, "after_add": after_add}
     return Residual(
         (out,) if isinstance(out, str) else out,
-        (middle,) if middle else (),
+        (middle,) if isinstance(middle, str) else middle,
         {position: anchor for position, anchor in anchors.items() if anchor},
     )
 
@@ -88,8 +88,8 @@ FAMILIES: dict[str, Residual] = {
         "f.c.0.out_channels", after_1x1=after_each("f", of=2), after_add=before("activation")
     ),
     "torchvision.models.video.resnet.BasicBlock": _residual(
-        ("conv2.1.num_features", "conv2.0.out_channels", "conv2.0.3.out_channels"),
-        "conv2.0.in_channels",
+        ("conv2.0.out_channels", "conv2.0.3.out_channels"),
+        ("conv2.0.in_channels", "conv2.0.0.in_channels"),
         after_1x1=after("conv2"),
         after_3x3=after("conv1"),
         after_add=before("relu"),

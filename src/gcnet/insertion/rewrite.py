@@ -107,8 +107,7 @@ def _definition(forward: FunctionType) -> ast.FunctionDef:
     definition = tree.body[0]
     if not isinstance(definition, ast.FunctionDef) or definition.decorator_list:
         raise ValueError(f"{name} is not a plain undecorated function; use position='after_block'")
-    code = _function_code(definition, forward, "<check>")
-    if (code.co_code, code.co_names) != (forward.__code__.co_code, forward.__code__.co_names):
+    if _trace(_function_code(definition, forward, "<check>")) != _trace(forward.__code__):
         raise ValueError(f"the source on disk of {name} is not the code that runs; use position='after_block'")
     return definition
 
@@ -123,6 +122,12 @@ def _function_code(definition: ast.stmt, forward: FunctionType, filename: str) -
     annotations = forward.__code__.co_flags & _future_annotations()
     outer = _code_constant(compile(module, filename, "exec", flags=annotations, dont_inherit=True), "factory")
     return _code_constant(outer, forward.__name__)
+
+
+def _trace(code: CodeType) -> tuple[object, ...]:
+    """What tells two functions apart; byte code depends on the module around it, docstrings on the indentation."""
+    constants = [value for value in code.co_consts if not isinstance(value, (CodeType, str))]
+    return code.co_names, code.co_varnames, code.co_freevars, constants
 
 
 def _code_constant(code: CodeType, name: str) -> CodeType:
