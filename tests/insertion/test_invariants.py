@@ -114,8 +114,8 @@ def test_every_block_learns(case: Case) -> None:
 def test_names_of_the_host_stay() -> None:
     model = resnet()
     state = {key: value.clone() for key, value in model.state_dict().items()}
-    parameters = {name: parameter for name, parameter in model.named_parameters()}
-    buffers = {name: buffer for name, buffer in model.named_buffers()}
+    parameters = dict(model.named_parameters())
+    buffers = dict(model.named_buffers())
     modules = dict(model.named_modules())
     modified(model)
     after = dict(model.named_parameters())
