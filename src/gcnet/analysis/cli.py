@@ -10,6 +10,7 @@ from fractions import Fraction
 from typing import Any
 
 import torch
+import tyro
 from torch import nn
 
 from gcnet.analysis.cost import Cost, ModuleCost
@@ -18,11 +19,6 @@ from gcnet.analysis.table import format_table, with_unit
 from gcnet.blocks.base import check_choice
 from gcnet.blocks.names import block_spec
 from gcnet.insertion import insert
-
-try:
-    import tyro
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError('the command line needs tyro: pip install "gcnet[models]"', name=error.name) from error
 
 _STAGES = ("c2", "c3", "c4", "c5")
 _CONTAINERS = ("backbone", "body", "features", "stages", "blocks", "layers")

@@ -1,9 +1,9 @@
 """Ready networks assembled from torchvision parts: classifiers, Mask R-CNN with FPN, and 2D networks made 3D."""
 
-try:
-    import torchvision as _torchvision  # noqa: F401
-except ModuleNotFoundError as error:
-    raise ModuleNotFoundError('gcnet.models needs torchvision: pip install "gcnet[models]"', name=error.name) from error
+from importlib.util import find_spec
+
+if find_spec("torchvision") is None:
+    raise ModuleNotFoundError('gcnet.models needs torchvision: pip install "gcnet[models]"', name="torchvision")
 
 from gcnet.models.classifiers import resnet50, resnet101, resnext101_32x4d
 from gcnet.models.detectors import mask_rcnn
