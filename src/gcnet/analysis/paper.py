@@ -166,8 +166,8 @@ _COUNTED = "\n".join(
         "M: parameters in millions. G: multiply-adds in 1e9, one forward pass of",
         *(f"  - {probe.text}" for probe in _PROBES.values()),
         "+G: over the baseline. The paper's are differences of rounded figures, so compare them to 0.1 (COCO) or 0.01.",
-        "The paper's multiply-adds are quoted second-hand and unconfirmed. Its absolute figures for COCO and Kinetics depend",
-        "on its tool and are not reproduced; ImageNet's are, but for +1 NL (4.125 against 4.11).",
+        "The paper's multiply-adds are quoted second-hand and unconfirmed. Its absolute figures for COCO and Kinetics",
+        "depend on its tool and are not reproduced; ImageNet's are, but for +1 NL (4.125 against 4.11).",
         "Non-local blocks pool their keys 2x2 first, without which +1 NL on COCO would cost 24.8 G. The increment of",
         "+5 NL on Kinetics is not explained.",
     )
