@@ -13,6 +13,4 @@ def require_extra() -> None:
 
     missing = [name for name in _NEEDED if find_spec(name) is None]
     if missing:
-        raise ModuleNotFoundError(
-            f'training needs {", ".join(missing)}: pip install "gcnet[train]"', name=missing[0]
-        )
+        raise ModuleNotFoundError(f'training needs {", ".join(missing)}: pip install "gcnet[train]"', name=missing[0])

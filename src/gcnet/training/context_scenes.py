@@ -62,7 +62,7 @@ class SceneSettings:
         if not 2 <= self.digits <= cells:
             raise ValueError(f"digits={self.digits} must be between 2 and {cells} for scenes of {self.size} pixels")
         low, high = self.base
-        if not 0 < self.offset or not self.offset <= low <= high <= 1 - self.offset:
+        if self.offset <= 0 or not self.offset <= low <= high <= 1 - self.offset:
             raise ValueError(f"base={self.base} with offset={self.offset} leaves the range of brightness 0 to 1")
         if not 0 <= self.noise[0] <= self.noise[1]:
             raise ValueError(f"noise={self.noise} must be a range such as (0.02, 0.03)")
@@ -92,7 +92,8 @@ class Scenes:
 CELL = 16  # pixels: digits are drawn at this size, one per cell of a grid, shifted by up to JITTER
 JITTER = 2
 STROKE = 1.5  # gain that makes the anti-aliased strokes of the 8x8 digits solid
-VAL_SHARE = 0.2  # of the digits, and of the width of each photograph
+VAL_DIGITS = 0.2  # share of the digits kept for validation
+VAL_PHOTO = 0.4  # share of each photograph's width, from the left, kept for validation
 
 
 def compose(settings: SceneSettings, split: str) -> Scenes:
@@ -163,9 +164,11 @@ def _digits(split: str, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int6
 
     drawings = load_digits().images / 16
     order = np.random.default_rng(seed).permutation(len(drawings))
-    held_out = round(VAL_SHARE * len(order))
+    held_out = round(VAL_DIGITS * len(order))
     ids = order[:held_out] if split == "val" else order[held_out:]
-    resized = [Image.fromarray(drawings[i].astype(np.float32)).resize((CELL, CELL), Image.Resampling.BICUBIC) for i in ids]
+    resized = [
+        Image.fromarray(drawings[i].astype(np.float32)).resize((CELL, CELL), Image.Resampling.BICUBIC) for i in ids
+    ]
     return (np.stack([np.asarray(glyph, np.float64) for glyph in resized]) * STROKE).clip(0, 1), ids
 
 
@@ -192,8 +195,8 @@ def _photo_crops(rng: np.random.Generator, count: int, size: int, split: str) ->
 
     parts = []
     for photo in load_sample_images().images:
-        border = round(photo.shape[1] * (1 - VAL_SHARE))
-        part = Image.fromarray(photo[:, border:] if split == "val" else photo[:, :border])
+        border = round(photo.shape[1] * VAL_PHOTO)
+        part = Image.fromarray(photo[:, :border] if split == "val" else photo[:, border:])
         scale = max(0.5, size / min(part.size))
         parts.append(np.asarray(part.resize((round(part.width * scale), round(part.height * scale)))))
     crops = np.empty((count, size, size, 3))

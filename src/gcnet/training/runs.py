@@ -18,7 +18,7 @@ import torch
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import ProgressBar
 from torch.utils.data import DataLoader
-from tqdm import tqdm
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 
 def new_run_folder(root: Path) -> Path:
@@ -42,11 +42,15 @@ def new_run_folder(root: Path) -> Path:
 
 
 def save_json(path: Path, content: Any) -> None:
-    """Write a dataclass, dict or list as JSON; the file appears whole or not at all."""
-    if dataclasses.is_dataclass(content) and not isinstance(content, type):
-        content = dataclasses.asdict(content)
+    """Write dataclasses, dicts and lists as JSON; the file appears whole or not at all."""
+
+    def plain(value: Any) -> Any:
+        return (
+            dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else str(value)
+        )
+
     partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(content, indent=2, default=str) + "\n")
+    partial.write_text(json.dumps(content, indent=2, default=plain) + "\n")
     os.replace(partial, path)
 
 
@@ -108,7 +112,7 @@ class RunProgress(ProgressBar):
             total=int(trainer.estimated_stepping_batches),
             initial=trainer.global_step,
             disable=not sys.stderr.isatty(),
-            bar_format="{desc} {percentage:3.0f}%|{bar:24}| {elapsed} elapsed, {remaining} left{postfix}",
+            bar_format="{desc}: {percentage:3.0f}%|{bar:24}| {elapsed} elapsed, {remaining} left{postfix}",
         )
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
@@ -116,7 +120,7 @@ class RunProgress(ProgressBar):
         if self._bar is not None:
             self._bar.update(trainer.global_step - self._bar.n)
 
-    def on_validation_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+    def on_validation_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
         """Show the epoch and its score."""
         if self._bar is None or trainer.sanity_checking or self.metric not in trainer.callback_metrics:
             return
@@ -147,8 +151,7 @@ def fit(
     """
     on_interrupt = signal.getsignal(signal.SIGINT)
     try:
-        with quiet_lightning():
-            trainer.fit(task, train, val, ckpt_path=resume, weights_only=True if resume else None)
+        trainer.fit(task, train, val, ckpt_path=resume, weights_only=True if resume else None)
     except SystemExit:
         if not trainer.interrupted:
             raise

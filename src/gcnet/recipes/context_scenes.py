@@ -1,0 +1,25 @@
+"""The demonstration: a plain network against one with global context, on context scenes."""
+
+from __future__ import annotations
+
+from gcnet.training.context_scenes import SceneSettings
+from gcnet.training.demo import DemoConfig
+
+
+def context_scenes() -> DemoConfig:
+    """2,000 scenes, 12 epochs, one seed: about two minutes on two CPU cores.
+
+    Example:
+        >>> context_scenes().blocks
+        ('none', 'gc')
+    """
+    return DemoConfig(
+        blocks=("none", "gc"),
+        epochs=12,
+        batch_size=32,
+        lr=0.01,
+        weight_decay=0.01,
+        width=32,
+        ratio=1 / 4,
+        scenes=SceneSettings(),
+    )
