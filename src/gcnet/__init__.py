@@ -29,6 +29,7 @@ from gcnet.insertion import (
     plan,
     remove,
     status,
+    swap,
 )
 
 __version__ = "0.1.0"
@@ -58,6 +59,7 @@ __all__ = [
     "plan",
     "remove",
     "status",
+    "swap",
 ]
 
 _LAZY = ("analysis", "models")

@@ -14,6 +14,7 @@ from gcnet.insertion.state import (
     param_groups,
     status,
 )
+from gcnet.insertion.swap import SwapReport, swap
 
 __all__ = [
     "Added",
@@ -22,6 +23,7 @@ __all__ = [
     "Report",
     "Site",
     "Status",
+    "SwapReport",
     "added_parameters",
     "added_state_dict",
     "disable",
@@ -33,4 +35,5 @@ __all__ = [
     "plan",
     "remove",
     "status",
+    "swap",
 ]
