@@ -93,7 +93,7 @@ def by_pattern(model: nn.Module, match: str | Iterable[str]) -> list[str]:
             raise ValueError(f"match={pattern!r} matches no module{hint}{candidate_hint(names)}")
         chosen += found
     paths = [path for path in names if path in set(chosen)]
-    _check_nesting(paths, match)
+    _check_nesting(paths, match, names)
     return paths
 
 
@@ -111,15 +111,16 @@ def _expression(pattern: str) -> str:
     return expression[:-2] if expression.endswith(r"\.") else expression + r"[^.]+"
 
 
-def _check_nesting(paths: Sequence[str], match: str | Iterable[str]) -> None:
+def _check_nesting(paths: Sequence[str], match: str | Iterable[str], names: Mapping[str, nn.Module]) -> None:
     known = set(paths)
     inner = {path: parent for path in paths for parent in _parents(path) if parent in known}
     if inner:
         path, parent = next(iter(inner.items()))
-        outermost = dict.fromkeys(generalise(path) for path in paths if path not in inner)
+        repeating = [pattern for pattern in candidates(names) if any(generalise(path) == pattern for path in paths)]
+        narrower = repeating or list(dict.fromkeys(generalise(path) for path in paths if path not in inner))
         raise ValueError(
             f"match={match!r} is ambiguous: {path!r} lies inside {parent!r}, and both match "
-            f"({len(paths)} modules in all); narrower: match={list(outermost)[:4]}"
+            f"({len(paths)} modules in all); narrower, one of: {', '.join(map(repr, narrower[:4]))}"
         )
 
 

@@ -128,8 +128,8 @@ def plan(
         blocks: which residual blocks of each stage: an index or several, negative from the end, or a mapping such as
             ``{"c3": [1, 3], "c4": [1, 3, 5]}``. All by default.
         position: ``"after_1x1"`` (default with ``stages``), ``"after_3x3"``, ``"after_add"`` or ``"after_block"``
-            (default with ``match``, possible on any module that returns one tensor [N, C, *spatial]). A 4-D output in
-            channels-last order ([N, H, W, C], such as Swin's) cannot be told from [N, C, H, W]: do not match those.
+            (default with ``match``, possible on any module that returns one tensor [N, C, *spatial]). An output in
+            channels-last order ([N, H, W, C], such as Swin's) is refused if the probe can tell it, not in every case.
         example: an input, to show the size of maps, or where guessing one fails: a tensor, a tuple of positional or a
             dict of keyword arguments. For a model with a ``backbone`` it is the input of the backbone.
 

@@ -60,6 +60,7 @@ def measure(model: nn.Module, sites: Sequence[tuple[str, str]], example: Any = N
     """Run the model once with recorders at ``sites`` (path, position) and say what each saw.
 
     Detectors are run on their ``backbone`` alone. Without an example the input is guessed from the first convolution.
+    A larger input, where the model takes one, shows that axis 1 is C: it keeps its size.
 
     Raises:
         ValueError: no input could be found or run; a site that is never called, or more than once; an output that is
@@ -70,13 +71,25 @@ def measure(model: nn.Module, sites: Sequence[tuple[str, str]], example: Any = N
     if isinstance(backbone, nn.Module) and all(path.startswith("backbone.") for path, _ in sites):
         prefix, root = "backbone.", backbone
     inner = [(path.removeprefix(prefix), position) for path, position in sites]
-    with _random_state_kept(root), torch.no_grad():
-        records = _run_guess(root, inner, model) if example is None else _run_example(root, inner, example)
     hosts = host_modules(model)
-    return [
-        _check(path, hosts[path], seen, conv_dims(hosts[path]) or conv_dims(root))
-        for (path, _), seen in zip(sites, records, strict=True)
-    ]
+    with _random_state_kept(root), torch.no_grad():
+        if example is None:
+            args, records = _run_guess(root, inner, model)
+        else:
+            args, records = _run_example(root, inner, example)
+        seen = [
+            _check(path, hosts[path], record, conv_dims(hosts[path]) or conv_dims(root))
+            for (path, _), record in zip(sites, records, strict=True)
+        ]
+        if len(args) == 1 and isinstance(args[0], Tensor) and args[0].dim() > 2:
+            larger = args[0].new_empty(*args[0].shape[:2], *(2 * size for size in args[0].shape[2:]), device="meta")
+            try:
+                again = _run_fake(root, inner, (larger,), {})
+            except _DoesNotRun:
+                again = None
+            for index, (path, _) in enumerate(sites):
+                _check_axes(path, hosts[path], seen[index], again[index][0][1] if again else None)
+    return seen
 
 
 def conv_dims(module: nn.Module) -> set[int]:
@@ -84,46 +97,58 @@ def conv_dims(module: nn.Module) -> set[int]:
     return {dims for m in module.modules() for kind, dims in _CONVOLUTIONS.items() if isinstance(m, kind)}
 
 
-def _run_guess(root: nn.Module, sites: Sequence[tuple[str, str]], model: nn.Module) -> list[list[Any]]:
+def _run_guess(root: nn.Module, sites: Sequence[tuple[str, str]], model: nn.Module) -> tuple[tuple, list[list[Any]]]:
     first: Any = next((module for module in root.modules() if isinstance(module, tuple(_CONVOLUTIONS))), None)
     if first is None:
         raise ValueError(f"{type(model).__name__} has no convolution to tell its input from; pass example=")
-    weight, dims = first.weight, conv_dims(first).pop()
+    dims = conv_dims(first).pop()
     config = getattr(model, "default_cfg", None)
     known = config.get("input_size") if isinstance(config, Mapping) else None
     sizes = [tuple(known[1:])] if known and len(known) == dims + 1 else []
-    sizes += [size for size in _SIZES[dims] if size not in sizes]
+    shapes = [(2, first.in_channels, *size) for size in dict.fromkeys([*sizes, *_SIZES[dims]])]
     failures = []
-    for size in sizes:
-        mode = FakeTensorMode(allow_non_fake_inputs=True)
-        probe = _copy(root, mode)
-        with mode:
-            x = torch.empty((2, first.in_channels, *size), device=weight.device, dtype=weight.dtype)
-            try:
-                return _record(probe, sites, (x,), {})
-            except Exception as error:  # whatever the model raises says only that this input does not suit it
-                failures.append(error)
-    tried = ", ".join(f"[2, {first.in_channels}, {', '.join(map(str, size))}]" for size in sizes)
+    for shape in shapes:
+        args = (torch.empty(shape, device="meta", dtype=first.weight.dtype),)
+        try:
+            return args, _run_fake(root, sites, args, {})
+        except _DoesNotRun as failure:
+            failures.append(failure)
     raise ValueError(
-        f"the model runs on none of the inputs tried ({tried}): {failures[0]}. Pass example=: a tensor, a tuple of "
-        "positional or a dict of keyword arguments"
+        f"the model runs on none of the inputs tried ({', '.join(str(list(shape)) for shape in shapes)}): "
+        f"{failures[0]}. Pass example=: a tensor, a tuple of positional or a dict of keyword arguments"
     ) from failures[0]
 
 
-def _run_example(root: nn.Module, sites: Sequence[tuple[str, str]], example: Any) -> list[list[Any]]:
-    args, kwargs = ((), example) if isinstance(example, Mapping) else (example, {})
+def _run_example(root: nn.Module, sites: Sequence[tuple[str, str]], example: Any) -> tuple[tuple, list[list[Any]]]:
+    args, kwargs = ((), dict(example)) if isinstance(example, Mapping) else (example, {})
     args = args if isinstance(args, tuple) else (args,)
-    mode = FakeTensorMode(allow_non_fake_inputs=True)
     try:
-        probe = _copy(root, mode)
-        fake_args, fake_kwargs = tree_map_only(Tensor, mode.from_tensor, (args, dict(kwargs)))
-        with mode:
-            return _record(probe, sites, fake_args, fake_kwargs)
-    except Exception:  # data-dependent models do not run on fake tensors
+        return args, _run_fake(root, sites, args, kwargs)
+    except _DoesNotRun:  # models that branch on values do not run on fake tensors
         try:
-            return _record(_copy(root, None), sites, args, kwargs)
+            return args, _record(_copy(root, None), sites, args, kwargs)
         except Exception as error:
             raise ValueError(f"the model does not run on example=: {error}") from error
+
+
+class _DoesNotRun(Exception):
+    """The model does not run on this input, or not on fake tensors at all."""
+
+
+def _run_fake(root: nn.Module, sites: Sequence[tuple[str, str]], args: tuple, kwargs: dict) -> list[list[Any]]:
+    """Run a fake copy on inputs like these, on the device of the model if it has only one."""
+    mode = FakeTensorMode(allow_non_fake_inputs=True)
+    devices = {tensor.device for tensor in (*root.parameters(), *root.buffers())}
+
+    def fake(value: Tensor) -> Tensor:
+        return torch.empty_like(value, device=next(iter(devices))) if len(devices) == 1 else mode.from_tensor(value)
+
+    try:
+        probe = _copy(root, mode)
+        with mode:
+            return _record(probe, sites, *tree_map_only(Tensor, fake, (args, kwargs)))
+    except Exception as error:  # whatever a model raises
+        raise _DoesNotRun(str(error)) from error
 
 
 def _record(probe: nn.Module, sites: Sequence[tuple[str, str]], args: tuple, kwargs: Mapping) -> list[list[Any]]:
@@ -155,6 +180,21 @@ def _check(path: str, module: nn.Module, seen: Sequence[Any], dims: set[int]) ->
             f"{path!r} ({kind}) returns {list(shape)}, which is not [N, C, *spatial] of this model{tokens}"
         )
     return Seen(int(shape[1]), tuple(int(size) for size in shape[2:]))
+
+
+def _check_axes(path: str, module: nn.Module, seen: Seen, with_larger_input: int | None) -> None:
+    """Raise if axis 1 is not C: it grows with the input or, for inputs of one size, another one fits the LayerNorms."""
+    if with_larger_input is None:
+        widths = {norm.normalized_shape[-1] for norm in module.modules() if isinstance(norm, nn.LayerNorm)}
+        suspicious = seen.channels not in widths and seen.spatial[-1] in widths
+    else:
+        suspicious = with_larger_input != seen.channels
+    if suspicious:
+        shape = f"[N, {seen.channels}, {', '.join(map(str, seen.spatial))}]"
+        raise ValueError(
+            f"{path!r} ({type(module).__name__}) returns {shape}, which is channels-last, [N, *spatial, C]: axis 1 "
+            "is a spatial one. Blocks take [N, C, *spatial]; choose another module"
+        )
 
 
 def _copy(root: nn.Module, mode: FakeTensorMode | None) -> nn.Module:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 
 from gcnet.insertion.attach import Place
 
@@ -94,7 +94,14 @@ class Report(Blocks):
         return "\n".join(lines)
 
 
-def count_blocks(blocks: Blocks) -> str:
+class _Counted(Protocol):
+    @property
+    def parameters(self) -> int: ...
+
+    def __len__(self) -> int: ...
+
+
+def count_blocks(blocks: _Counted) -> str:
     """``"3 blocks, 101,667 parameters"``."""
     return f"{len(blocks)} block{'s' if len(blocks) > 1 else ''}, {blocks.parameters:,} parameters"
 
