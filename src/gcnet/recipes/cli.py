@@ -113,6 +113,8 @@ def _guarded(program: str, run: Callable[[], None]) -> int:
     except KeyboardInterrupt as interrupt:
         print(f"\n{interrupt or 'Stopped.'}", file=sys.stderr)
         return 130
+    except SystemExit as stop:  # of tyro, which has said why, or after --help
+        return stop.code if isinstance(stop.code, int) else 1
     except (ValueError, FileNotFoundError, FileExistsError, ModuleNotFoundError) as error:
         print(f"{program}: {_last_line(error)}", file=sys.stderr)
         return 2

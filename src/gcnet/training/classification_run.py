@@ -30,7 +30,15 @@ from gcnet.training.image_folder import (
     train_transform,
     val_transform,
 )
-from gcnet.training.runs import RunProgress, best_precision, fit, new_run_folder, quiet_lightning, save_json
+from gcnet.training.runs import (
+    PRECISIONS,
+    RunProgress,
+    fit,
+    new_run_folder,
+    quiet_lightning,
+    resolve_precision,
+    save_json,
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -57,7 +65,7 @@ class ClassificationConfig:
         val_fraction: share of the images that validates, where the data has no split of its own.
         check_files: read the header of every file before training.
         workers: processes that decode images.
-        precision: Lightning's word, such as "32-true" or "bf16-mixed"; "auto" for mixed precision on GPUs.
+        precision: "32-true", "bf16-mixed" ... (Lightning's words), or "auto" for mixed precision on GPUs.
         seed: of the start of the network and the order of the data.
         out: folder in which each run makes a new, numbered folder.
     """
@@ -87,6 +95,7 @@ class ClassificationConfig:
 
     def __post_init__(self) -> None:
         check_choice("block", self.block, ("none", *BLOCKS))
+        check_choice("precision", self.precision, PRECISIONS)
         for name in ("epochs", "batch_size", "image_size"):
             if getattr(self, name) < 1:
                 raise ValueError(f"{name}={getattr(self, name)} must be at least 1")
@@ -135,12 +144,11 @@ def run_classification(config: ClassificationConfig, resume: Path | None = None)
     Raises:
         ValueError, FileNotFoundError: naming the argument or the file.
     """
-    if resume is not None:
-        _check_resume(config, resume)
+    finished = _check_resume(config, resume) if resume else 0
     images = find_images(config.data, config.val_fraction)
     if config.batch_size > len(images.train):
         raise ValueError(f"batch_size={config.batch_size} is more than the {len(images.train)} training images")
-    seed_everything(config.seed, verbose=False)
+    seed_everything(config.seed + finished, verbose=False)  # a resumed run does not repeat the order it began with
     net = build_network(config, len(images.classes))
     if config.check_files:
         check_headers(images.train + images.val)
@@ -170,7 +178,7 @@ def run_classification(config: ClassificationConfig, resume: Path | None = None)
         max_epochs=config.epochs,
         accelerator="auto",
         devices=1,
-        precision=best_precision() if config.precision == "auto" else config.precision,  # type: ignore[arg-type]
+        precision=resolve_precision(config.precision),  # type: ignore[arg-type]
         logger=[CSVLogger(run / "logs", name="csv"), TensorBoardLogger(run / "logs", name="", version="tensorboard")],
         callbacks=[checkpoints, RunProgress(f"{config.backbone}, {config.block}", "val_top1")],
         enable_model_summary=False,
@@ -205,13 +213,17 @@ def last_checkpoint(run: Path) -> Path:
     return path
 
 
-def _check_resume(config: ClassificationConfig, run: Path) -> None:
+def _check_resume(config: ClassificationConfig, run: Path) -> int:
+    """Epochs the run has finished; raises unless it can go on under ``config``."""
     saved = ClassificationConfig.load(run)
-    last_checkpoint(run)
+    finished = len(torch.load(last_checkpoint(run), map_location="cpu", weights_only=True)["history"])
+    if finished >= config.epochs:
+        raise ValueError(f"epochs={config.epochs}: {run} has finished {finished}; ask for more to go on")
     for name in _SAME_ON_RESUME:
         if getattr(config, name) != getattr(saved, name):
             now, before = getattr(config, name), getattr(saved, name)
             raise ValueError(f"{name}={now!r} differs from {before!r} of {run}; a resumed run keeps its network")
+    return finished
 
 
 def _loaders(config: ClassificationConfig, images: ImageFolder) -> tuple[DataLoader[Any], DataLoader[Any]]:

@@ -20,6 +20,8 @@ from lightning.pytorch.callbacks import ProgressBar
 from torch.utils.data import DataLoader
 from tqdm import tqdm  # type: ignore[import-untyped]
 
+from gcnet.blocks.base import check_choice
+
 
 def new_run_folder(root: Path) -> Path:
     """Create and return the next free ``root/001``, ``root/002``, ...; existing runs are never touched.
@@ -54,13 +56,19 @@ def save_json(path: Path, content: Any) -> None:
     os.replace(partial, path)
 
 
-def best_precision() -> str:
-    """Lightning's ``precision``: automatic mixed precision on CUDA GPUs, float32 elsewhere.
+PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
+
+
+def resolve_precision(precision: str) -> str:
+    """Lightning's ``precision``; ``"auto"`` is automatic mixed precision on CUDA GPUs and float32 elsewhere.
 
     Example:
-        >>> best_precision() in ("32-true", "bf16-mixed", "16-mixed")
+        >>> resolve_precision("auto") in ("32-true", "bf16-mixed", "16-mixed")
         True
     """
+    check_choice("precision", precision, PRECISIONS)
+    if precision != "auto":
+        return precision
     if not torch.cuda.is_available():
         return "32-true"
     return "bf16-mixed" if torch.cuda.is_bf16_supported(including_emulation=False) else "16-mixed"
@@ -86,6 +94,17 @@ def quiet_lightning() -> Iterator[None]:
     finally:
         for logger, level in zip(loggers, levels, strict=True):
             logger.setLevel(level)
+
+
+@contextmanager
+def cpu_threads(count: int) -> Iterator[None]:
+    """Torch computes with ``count`` CPU threads inside, and with as many as before afterwards."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
 
 
 class RunProgress(ProgressBar):

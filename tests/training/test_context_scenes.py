@@ -1,0 +1,147 @@
+"""The scenes are what their description says, every time, and the loader names what is wrong with a file."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+pytest.importorskip("sklearn")
+
+from gcnet.training.context_scenes import CLASS_NAMES, SceneSettings, compose, write_scenes
+from gcnet.training.mask_folder import MaskFolder
+
+QUIET = SceneSettings(train=20, val=10, noise=(0, 0), photo=0)
+
+
+def test_labels_follow_from_brightness():
+    """Without noise and photograph, a solid pixel has exactly the brightness of its digit's label."""
+    scenes = compose(QUIET, "train")
+    grey = scenes.images[..., 0] / 255
+    for image, mask, base in zip(grey, scenes.masks, scenes.base, strict=True):
+        for label, level in ((1, base - QUIET.offset), (2, base + QUIET.offset)):
+            inside = image[mask == label]
+            assert inside.max() == pytest.approx(level, abs=0.5 / 255 + 1e-9)
+            assert inside.min() > level / 2 - 1 / 255  # labels start at half opacity
+        assert image[mask == 0].max() <= (base + QUIET.offset) / 2 + 1 / 255
+
+
+def test_both_kinds_straddle_the_average():
+    scenes = compose(SceneSettings(train=200, val=1), "train")
+    brighter = scenes.bright.sum(1)
+    assert brighter.min() >= 2
+    assert brighter.max() <= 6
+    level = scenes.base[:, None] + np.where(scenes.bright, 0.08, -0.08)
+    above = level > level.mean(1, keepdims=True)
+    assert np.array_equal(above, scenes.bright)
+
+
+def test_one_grey_has_both_labels():
+    """The same brightness is "darker" in one scene and "brighter" in another, so one pixel cannot decide."""
+    scenes = compose(QUIET, "train")
+    grey = scenes.images[..., 0]
+    shared = np.intersect1d(grey[scenes.masks == 1], grey[scenes.masks == 2])
+    assert len(shared) > 50
+
+
+def test_splits_share_no_digit_and_no_scene_repeats():
+    settings = SceneSettings(train=300, val=100)
+    train, val = compose(settings, "train"), compose(settings, "val")
+    assert not np.intersect1d(train.digit_ids, val.digit_ids).size
+    assert len(np.unique(train.images.reshape(300, -1), axis=0)) == 300
+
+
+def test_same_seed_same_files(tmp_path):
+    settings = SceneSettings(train=4, val=2, seed=3)
+    first, second = (write_scenes(tmp_path / name, settings) for name in ("a", "b"))
+    files = sorted(path.relative_to(first) for path in first.rglob("*.png"))
+    assert len(files) == 12
+    assert all((first / file).read_bytes() == (second / file).read_bytes() for file in files)
+    assert json.loads((first / "meta.json").read_text())["settings"]["seed"] == 3
+    other = compose(SceneSettings(train=4, val=2, seed=4), "train")
+    assert not np.array_equal(other.images, compose(settings, "train").images)
+
+
+def test_existing_scenes_stay(tmp_path):
+    write_scenes(tmp_path / "a", SceneSettings(train=1, val=1))
+    with pytest.raises(FileExistsError):
+        write_scenes(tmp_path / "a", SceneSettings(train=1, val=1))
+
+
+def test_files_hold_what_was_composed(tmp_path):
+    settings = SceneSettings(train=3, val=2)
+    root = write_scenes(tmp_path / "scenes", settings)
+    scenes = compose(settings, "train")
+    images, masks = MaskFolder(root / "train", len(CLASS_NAMES)).in_memory().tensors
+    assert torch.equal(images, torch.from_numpy(scenes.images).permute(0, 3, 1, 2))
+    assert torch.equal(masks, torch.from_numpy(scenes.masks))
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"size": 60}, "multiple of 16"),
+        ({"digits": 17}, "between 2 and 16"),
+        ({"base": (0.8, 0.35)}, "base="),
+        ({"base": (0.02, 0.5)}, "range of brightness"),
+        ({"noise": (0.03, 0.02)}, "noise="),
+        ({"val": 0}, "val=0"),
+        ({"photo": 2}, "photo=2"),
+    ],
+)
+def test_settings_that_make_no_sense(options, message):
+    with pytest.raises(ValueError, match=message):
+        SceneSettings(**options)
+
+
+class TestMaskFolder:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        return write_scenes(tmp_path / "scenes", SceneSettings(train=3, val=1)) / "train"
+
+    def test_missing_folder(self, tmp_path):
+        with pytest.raises(FileNotFoundError, match=r"images.*images/ and masks/"):
+            MaskFolder(tmp_path, 3)
+
+    def test_no_image(self, folder):
+        for path in (folder / "images").iterdir():
+            path.unlink()
+        with pytest.raises(FileNotFoundError, match=r"no \.png"):
+            MaskFolder(folder, 3)
+
+    def test_missing_mask(self, folder):
+        (folder / "masks" / "00001.png").unlink()
+        with pytest.raises(FileNotFoundError, match=r"masks.00001\.png: the mask"):
+            MaskFolder(folder, 3)
+
+    def test_sizes_differ(self, folder):
+        Image.new("L", (10, 12)).save(folder / "masks" / "00002.png")
+        with pytest.raises(ValueError, match=r"masks.00002\.png: the size \(12, 10\) differs from \(64, 64\)"):
+            MaskFolder(folder, 3)[2]
+
+    def test_broken_file(self, folder):
+        (folder / "images" / "00000.png").write_bytes(b"no picture")
+        with pytest.raises(ValueError, match=r"images.00000\.png: cannot be read"):
+            MaskFolder(folder, 3)[0]
+
+    def test_truncated_file(self, folder):
+        path = folder / "images" / "00000.png"
+        path.write_bytes(path.read_bytes()[:2000])
+        with pytest.raises(ValueError, match=r"images.00000\.png: cannot be read"):
+            MaskFolder(folder, 3)[0]
+
+    def test_unknown_label(self, folder):
+        with pytest.raises(ValueError, match="holds label 2, but labels run from 0 to 1"):
+            MaskFolder(folder, 2)[0]
+
+    def test_colour_mask(self, folder):
+        Image.new("RGB", (64, 64)).save(folder / "masks" / "00001.png")
+        with pytest.raises(ValueError, match=r"00001\.png: a mask needs one 8-bit channel"):
+            MaskFolder(folder, 3)[1]
+
+    def test_sizes_of_scenes_differ(self, folder):
+        for kind, mode in (("images", "RGB"), ("masks", "L")):
+            Image.new(mode, (32, 32)).save(folder / kind / "00001.png")
+        with pytest.raises(ValueError, match=r"00001\.png: its size \(32, 32\) differs from \(64, 64\) of 00000\.png"):
+            MaskFolder(folder, 3).in_memory()
