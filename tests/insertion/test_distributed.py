@@ -116,9 +116,10 @@ def _fsdp(rank: int, folder: str) -> None:
         torch.testing.assert_close(other(image()), expected_output)
 
 
-def test_ddp(tmp_path: Path) -> None:
-    on_two_ranks(_ddp, tmp_path)
+def _both(rank: int, folder: str) -> None:
+    _ddp(rank, folder)
+    _fsdp(rank, folder)
 
 
-def test_fsdp2_and_distributed_checkpoints(tmp_path: Path) -> None:
-    on_two_ranks(_fsdp, tmp_path)
+def test_ddp_and_fsdp2_with_distributed_checkpoints(tmp_path: Path) -> None:
+    on_two_ranks(_both, tmp_path)

@@ -75,6 +75,17 @@ def test_insertion_under_inference_mode_can_still_train() -> None:
     assert all(parameter.grad is not None for parameter in gcnet.added_parameters(model))
 
 
+@pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
+def test_hosts_on_a_gpu() -> None:
+    model, x = resnet().cuda(), image().cuda()
+    before, state = model(x), torch.cuda.get_rng_state()
+    plan = gcnet.plan(model, SPEC, match="layer3.*", example=image())
+    assert torch.equal(torch.cuda.get_rng_state(), state)
+    gcnet.insert(model, plan)
+    assert all(parameter.is_cuda for parameter in gcnet.added_parameters(model))
+    assert torch.equal(model(x), before)
+
+
 def test_a_plan_fits_models_built_alike() -> None:
     plan = gcnet.plan(resnet(), SPEC, stages="c4")
     model = resnet()
@@ -129,7 +140,6 @@ def test_a_failure_leaves_the_model_as_it_was(failing: str, monkeypatch: pytest.
                 raise RuntimeError("no more")
             real(module, *args)
 
-        monkeypatch.setattr("gcnet.insertion.attach.attach", fails_at_the_last)
         monkeypatch.setitem(gcnet.insert.__globals__, "attach", fails_at_the_last)
     with pytest.raises((ValueError, RuntimeError)):
         gcnet.insert(model, plan)
@@ -164,7 +174,7 @@ def test_wrong_arguments() -> None:
 def test_an_optimizer_that_lacks_the_new_parameters() -> None:
     model = resnet()
     optimizer = torch.optim.SGD(model.parameters(), lr=0.1)
-    with pytest.warns(UserWarning, match=r'lack|call optimizer.add_param_group\({"params": gcnet.added_parameters'):
+    with pytest.warns(UserWarning, match=r"call optimizer.add_param_group\(.*gcnet.added_parameters"):
         gcnet.insert(model, SPEC, stages="c4", optimizer=optimizer)
     optimizer.add_param_group({"params": gcnet.added_parameters(model)})
     before = [parameter.clone() for parameter in gcnet.added_parameters(model)]

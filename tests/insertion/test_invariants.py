@@ -58,7 +58,7 @@ def check_applied(model: nn.Module, other: nn.Module, *, exact: bool = True) -> 
 @each_case(EXACT)
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
 def test_identity_at_insertion(case: Case, training: bool) -> None:
-    model = resnet(BasicBlock).train(training)
+    model = resnet(BasicBlock, (1, 1, 1, 1)).train(training)
     base = copy.deepcopy(model)
     report = gcnet.insert(model, case.spec(), stages=("c2", "c4"))
     assert not report.changes_output
@@ -69,7 +69,7 @@ def test_identity_at_insertion(case: Case, training: bool) -> None:
 
 
 @pytest.mark.parametrize("position", POSITIONS)
-@pytest.mark.parametrize("form", ["bfloat16", "channels_last", "float64"])
+@pytest.mark.parametrize("form", ["bfloat16", "channels_last"])
 def test_identity_in_other_forms(position: str, form: str) -> None:
     model, x = resnet(), image()
     if form == "channels_last":
@@ -84,7 +84,7 @@ def test_identity_in_other_forms(position: str, form: str) -> None:
 
 @each_case()
 def test_perturbed_then_disabled_then_removed(case: Case) -> None:
-    model = resnet(BasicBlock)
+    model = resnet(BasicBlock, (1, 1, 1, 1))
     classes, keys, before = _classes(model), list(model.state_dict()), output(model)
     gcnet.insert(model, case.spec(), stages="c4")
     perturb(model)
@@ -103,7 +103,7 @@ def _classes(model: nn.Module) -> dict[str, type]:
 @each_case()
 def test_every_block_learns(case: Case) -> None:
     """Each added parameter gets a gradient tensor, and some of each block a non-zero one at once."""
-    model = resnet(BasicBlock).train()
+    model = resnet(BasicBlock, (1, 1, 1, 1)).train()
     gcnet.insert(model, case.spec(), stages="c4", blocks=0)
     model(image()).square().sum().backward()
     gradients = [parameter.grad for parameter in gcnet.added_parameters(model)]

@@ -130,6 +130,8 @@ def plan(
         position: ``"after_1x1"`` (default with ``stages``), ``"after_3x3"``, ``"after_add"`` or ``"after_block"``
             (default with ``match``, possible on any module that returns one tensor [N, C, *spatial]). An output in
             channels-last order ([N, H, W, C], such as Swin's) is refused if the probe can tell it, not in every case.
+            After a container the block runs when the container is called; code that only iterates over its children,
+            such as gradient checkpointing of whole stages, goes past it: match the children then.
         example: an input, to show the size of maps, or where guessing one fails: a tensor, a tuple of positional or a
             dict of keyword arguments. For a model with a ``backbone`` it is the input of the backbone.
 

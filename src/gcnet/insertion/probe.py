@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import copy
+import logging
 import random
 import sys
 from collections import OrderedDict
@@ -143,12 +144,16 @@ def _run_fake(root: nn.Module, sites: Sequence[tuple[str, str]], args: tuple, kw
     def fake(value: Tensor) -> Tensor:
         return torch.empty_like(value, device=next(iter(devices))) if len(devices) == 1 else mode.from_tensor(value)
 
+    logger = logging.getLogger("torch._subclasses.fake_tensor")
+    silent, logger.disabled = logger.disabled, True
     try:
         probe = _copy(root, mode)
         with mode:
             return _record(probe, sites, *tree_map_only(Tensor, fake, (args, kwargs)))
     except Exception as error:  # whatever a model raises
         raise _DoesNotRun(str(error)) from error
+    finally:
+        logger.disabled = silent
 
 
 def _record(probe: nn.Module, sites: Sequence[tuple[str, str]], args: tuple, kwargs: Mapping) -> list[list[Any]]:
