@@ -164,6 +164,9 @@ def test_parametrising_a_host_later() -> None:
     before = module(x)
     parametrizations.weight_norm(module[0])
     torch.testing.assert_close(module(x), before)
+    with pytest.raises(ValueError, match="'0' became a Parametrized"):
+        gcnet.remove(module)
     torch.nn.utils.parametrize.remove_parametrizations(module[0], "weight")
     torch.testing.assert_close(module(x), before)
-    assert len(gcnet.status(module)) == 1
+    gcnet.remove(module)
+    assert type(module[0]) is nn.Conv2d

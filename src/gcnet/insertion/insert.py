@@ -120,13 +120,26 @@ def remove(model: nn.Module) -> Report:
     """Take every context block out, in place: original classes, modules, names and outputs come back.
 
     Raises:
-        ValueError: the model has none.
+        ValueError: the model has none, or a host whose class was changed since, such as by a parametrisation.
         RuntimeError: the model is compiled or distributed already.
+
+    Example:
+        >>> import torch, gcnet
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3), torch.nn.ReLU())
+        >>> _ = gcnet.insert(model, gcnet.GlobalContext.spec(ratio=1/4), match="1")
+        >>> type(model[1]).__name__
+        'ReLUWithContext'
+        >>> _ = gcnet.remove(model)
+        >>> type(model[1]).__name__
+        'ReLU'
     """
     check_unwrapped(model, "remove")
     found = list(added_blocks(model))
     if not found:
         raise ValueError(f"this {type(model).__name__} has no context block to remove")
+    for path, host, _, _ in found:
+        if "_context_places" not in vars(type(host)):
+            raise ValueError(f"{path!r} became a {type(host).__name__} after insertion; undo that first, then remove")
     blocks = tuple(Added.of(path, place, block) for path, _, place, block in found)
     for _, host, place, _ in found:
         detach(host, place.name)
