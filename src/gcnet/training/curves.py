@@ -15,7 +15,7 @@ def classification_curves(path: Path, history: Sequence[Mapping[str, float]]) ->
     losses, scores = figure.subplots(1, 2)
     epochs = [epoch["epoch"] for epoch in history]
     for axes, name, label, colour, marker in (
-        (losses, "train_loss", "training", "#000000", "o"),
+        (losses, "train_loss", "training (augmented, smoothed labels)", "#000000", "o"),
         (losses, "val_loss", "validation", "#d55e00", "s"),
         (scores, "val_top1", "top-1", "#d55e00", "s"),
         (scores, "val_top5", "top-5", "#0072b2", "^"),
@@ -27,6 +27,7 @@ def classification_curves(path: Path, history: Sequence[Mapping[str, float]]) ->
     scores.set(xlabel="epoch", ylabel="validation accuracy", ylim=(0, 1))
     scores.yaxis.set_major_formatter("{x:.0%}")
     for axes in (losses, scores):
+        axes.set_xlim(epochs[0] - 0.5, epochs[-1] + 0.5)
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.grid(alpha=0.3)
         axes.legend(frameon=False)

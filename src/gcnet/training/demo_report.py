@@ -54,7 +54,7 @@ def write_report(
         "val": config.scenes.val,
         "spread": f"Means over {config.seeds} seeds, ± sample standard deviation." if config.seeds > 1 else "",
         "seeds_note": "" if config.seeds > 1 else "One seed is one draw: run with --seeds 3 to see the spread.",
-        "device": _device(),
+        "device": _device(config.threads),
         "band": "; the band runs from the lowest to the highest seed" if config.seeds > 1 else "",
     }
     colours = {f"colour{label}": colour for label, colour in enumerate(figures.LABEL_COLOURS)}
@@ -121,7 +121,7 @@ def _embed(path: Path) -> str:
     return "data:image/png;base64," + base64.b64encode(path.read_bytes()).decode()
 
 
-def _device() -> str:
+def _device(threads: int) -> str:
     if torch.cuda.is_available():
         return torch.cuda.get_device_name()
-    return f"{platform.machine()} CPU, {torch.get_num_threads()} threads"
+    return f"{platform.machine()} CPU, {threads} thread{'s' if threads > 1 else ''}"

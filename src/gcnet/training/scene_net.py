@@ -8,10 +8,10 @@ from gcnet.blocks.base import BlockSpec
 
 
 class SceneNet(nn.Module):
-    """Stem, two residual blocks on a map of a quarter of the resolution, and a pixel-shuffle head: 36k parameters.
+    """Stem, two residual blocks on a map of a quarter of the size, and a pixel-shuffle head: 35k parameters.
 
-    A receptive field of about 40 pixels lets it see neighbours, not the whole scene. ``block`` is built at the
-    end of each residual branch, before the shortcut is added: the place the paper calls after_1x1.
+    Its receptive field of 31 pixels reaches the neighbours, not the whole of a 64-pixel scene. ``block`` is built at
+    the end of each residual branch, before the shortcut is added: the place called after_1x1.
 
     Args:
         classes: number of labels per pixel.
