@@ -1,6 +1,9 @@
 """The verbs: overriding fields of a recipe, errors, stopping."""
 
 import json
+import signal
+import subprocess
+import sys
 
 import pytest
 from PIL import Image
@@ -10,6 +13,7 @@ pytest.importorskip("lightning")
 
 from gcnet.recipes import cli
 from gcnet.training import classification_run, demo
+from gcnet.training.classification import ClassificationTask
 
 
 @pytest.fixture
@@ -83,16 +87,45 @@ def test_corrupt_image_in_a_worker_is_named(photos, tmp_path, capsys):
     assert "Traceback" not in error
 
 
+def test_interrupt_while_training_keeps_finished_epochs(photos, tmp_path, monkeypatch, capsys):
+    """Ctrl-C in the second epoch: the first is on disk, and the message says how to go on."""
+    words = f"classification --data {photos} --out {tmp_path / 'runs'} --block none --image-size 32 --batch-size 2"
+    training_step = ClassificationTask.training_step
+
+    def stop_in_second_epoch(task, *arguments):
+        if task.current_epoch == 1:
+            raise KeyboardInterrupt
+        return training_step(task, *arguments)
+
+    monkeypatch.setattr(ClassificationTask, "training_step", stop_in_second_epoch)
+    handler = signal.getsignal(signal.SIGINT)
+    assert cli.train([*words.split(), "--workers", "0", "--epochs", "3", "--backbone", "timm:test_resnet"]) == 130
+    assert signal.getsignal(signal.SIGINT) is handler
+    run = tmp_path / "runs" / "001"
+    assert f"Stopped after 1 of 3 epochs; continue with --resume {run}" in capsys.readouterr().err
+    monkeypatch.undo()
+    assert cli.train(["classification", "--resume", str(run)]) == 0
+    assert [epoch["epoch"] for epoch in json.loads((run / "results.json").read_text())["history"]] == [1, 2, 3]
+
+
+def test_missing_packages_name_the_extra():
+    code = "import sys; sys.modules['lightning'] = None; from gcnet.recipes import cli; sys.exit(cli.demo([]))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert done.stderr == 'gcnet demo: training needs lightning: pip install "gcnet[train]"\n'
+
+
 def test_help_lists_tasks(capsys):
     assert cli.train(["--help"]) == 0
     assert "classification" in capsys.readouterr().out
     assert cli.train([]) == 2
 
 
-def test_stopping_leaves_a_message(monkeypatch, capsys):
+@pytest.mark.parametrize("words", [("Stopped: 1 of 2 trainings were finished",), ()])
+def test_stopping_leaves_a_message(monkeypatch, capsys, words):
     def stop(config):
-        raise KeyboardInterrupt("Stopped: 1 of 2 trainings were finished; see runs/demo/001")
+        raise KeyboardInterrupt(*words)
 
     monkeypatch.setattr(demo, "run_demo", stop)
     assert cli.demo([]) == 130
-    assert "1 of 2 trainings" in capsys.readouterr().err
+    assert "Stopped" in capsys.readouterr().err

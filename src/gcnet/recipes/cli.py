@@ -9,7 +9,6 @@ from pathlib import Path
 from typing import Any, get_args, get_origin
 
 from gcnet.blocks.base import check_choice
-from gcnet.training import require_extra
 
 
 def demo(argv: list[str]) -> int:
@@ -108,10 +107,9 @@ def _parse(program: str, default: Any, argv: list[str], note: str = "") -> Any:
 def _guarded(program: str, run: Callable[[], None]) -> int:
     """Exit status of ``run``; a mistake of the user's becomes one line, Ctrl-C a clear message."""
     try:
-        require_extra()
         run()
     except KeyboardInterrupt as interrupt:
-        print(f"\n{interrupt or 'Stopped.'}", file=sys.stderr)
+        print(f"\n{str(interrupt) or 'Stopped.'}", file=sys.stderr)
         return 130
     except SystemExit as stop:  # of tyro, which has said why, or after --help
         return stop.code if isinstance(stop.code, int) else 1

@@ -18,8 +18,8 @@ from torch.utils.data import DataLoader
 
 from gcnet import insertion
 from gcnet.blocks.base import check_choice
+from gcnet.blocks.names import BLOCKS, block_spec
 from gcnet.training.backbones import build_backbone
-from gcnet.training.choices import BLOCKS, block_spec
 from gcnet.training.classification import ClassificationTask
 from gcnet.training.curves import classification_curves
 from gcnet.training.image_folder import (

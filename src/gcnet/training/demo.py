@@ -12,7 +12,7 @@ from lightning.pytorch.loggers import CSVLogger
 from torch.utils.data import DataLoader, TensorDataset
 
 from gcnet.blocks.base import BlockSpec
-from gcnet.training.choices import block_spec
+from gcnet.blocks.names import block_spec
 from gcnet.training.context_scenes import CLASS_NAMES, SceneSettings, write_scenes
 from gcnet.training.demo_results import Result, print_table, summarise
 from gcnet.training.mask_folder import MaskFolder
