@@ -26,6 +26,8 @@ class Block(nn.Module):
     can_be_identity: ClassVar[bool] = True
 
     channels: int
+    #: Whether an inserted block is applied; see :func:`gcnet.disable`.
+    enabled: bool = True
 
     @classmethod
     def spec(cls, **options: Any) -> BlockSpec:

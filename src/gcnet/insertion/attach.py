@@ -194,7 +194,7 @@ def check_unwrapped(model: nn.Module, verb: str) -> None:
         if kind:
             where = f"{path!r} in the model" if path else "the model"
             raise RuntimeError(
-                f"cannot {verb} context blocks: {where} is {kind}. Insertion and removal come first, then DDP, FSDP "
+                f"cannot {verb} blocks: {where} is {kind}. Insertion and removal come first, then DDP, FSDP "
                 "or compile; gcnet.disable and gcnet.enable work at any time"
             )
 

@@ -85,7 +85,7 @@ def by_pattern(model: nn.Module, match: str | Iterable[str]) -> list[str]:
     for pattern in patterns:
         if not isinstance(pattern, str):
             raise TypeError(f"match= takes patterns such as 'stages.*.blocks.*', not {pattern!r}")
-        matcher = re.compile(_expression(pattern))
+        matcher = path_matcher(pattern)
         found = [path for path in names if matcher.fullmatch(path)]
         if not found:
             near = difflib.get_close_matches(pattern, [*names, *candidates(names)], n=3, cutoff=0.5)
@@ -97,8 +97,8 @@ def by_pattern(model: nn.Module, match: str | Iterable[str]) -> list[str]:
     return paths
 
 
-def _expression(pattern: str) -> str:
-    """Regular expression of a pattern of path segments."""
+def path_matcher(pattern: str) -> re.Pattern[str]:
+    """What ``fullmatch``es the paths of a pattern: ``*`` within one segment, ``**`` for any number of segments."""
     parts = []
     for segment in pattern.split("."):
         if segment == "**":
@@ -108,7 +108,7 @@ def _expression(pattern: str) -> str:
                 fnmatch.translate(segment).removeprefix("(?s:").removesuffix(")\\Z").replace(".*", "[^.]*") + r"\."
             )
     expression = "".join(parts)
-    return expression[:-2] if expression.endswith(r"\.") else expression + r"[^.]+"
+    return re.compile(expression[:-2] if expression.endswith(r"\.") else expression + r"[^.]+")
 
 
 def _check_nesting(paths: Sequence[str], match: str | Iterable[str], names: Mapping[str, nn.Module]) -> None:

@@ -127,11 +127,12 @@ def plan(
             path, ``**`` for any number of segments.
         blocks: which residual blocks of each stage: an index or several, negative from the end, or a mapping such as
             ``{"c3": [1, 3], "c4": [1, 3, 5]}``. All by default.
-        position: ``"after_1x1"`` (default with ``stages``), ``"after_3x3"``, ``"after_add"`` or ``"after_block"``
-            (default with ``match``, possible on any module that returns one tensor [N, C, *spatial]). An output in
-            channels-last order ([N, H, W, C], such as Swin's) is refused if the probe can tell it, not in every case.
-            After a container the block runs when the container is called; code that only iterates over its children,
-            such as gradient checkpointing of whole stages, goes past it: match the children then.
+        position: ``"after_1x1"`` (default with ``stages``), ``"after_3x3"`` (default for ``SelectiveKernel``, which
+            SKNet has there), ``"after_add"`` or ``"after_block"`` (default with ``match``, possible on any module
+            that returns one tensor [N, C, *spatial]). An output in channels-last order ([N, H, W, C], such as
+            Swin's) is refused if the probe can tell it, not in every case. After a container the block runs when the
+            container is called; code that only iterates over its children, such as gradient checkpointing of whole
+            stages, goes past it: match the children then.
         example: an input, to show the size of maps, or where guessing one fails: a tensor, a tuple of positional or a
             dict of keyword arguments. For a model with a ``backbone`` it is the input of the backbone.
 
@@ -162,7 +163,7 @@ def plan(
         chosen = [(None, path) for path in by_pattern(model, match)]
 
     modules = host_modules(model)
-    places = [(path, position or _default_position(modules[path], match)) for _, path in chosen]
+    places = [(path, position or _default_position(modules[path], match, spec)) for _, path in chosen]
     for path, where in places:
         _check_shared(path, modules)
         check_site(modules[path], path, where)
@@ -188,9 +189,13 @@ def _known_map(module: nn.Module, position: str) -> Seen:
     return Seen(known.channels(module, position), (0,) * conv_dims(module).pop())
 
 
-def _default_position(module: nn.Module, match: str | Iterable[str] | None) -> str:
+def _default_position(module: nn.Module, match: str | Iterable[str] | None, spec: BlockSpec) -> str:
     known = residual(original_class(module))
-    return known.positions[0] if known and match is None else "after_block"
+    if known is None or match is not None:
+        return "after_block"
+    if not spec.block.can_be_identity and "after_3x3" in known.positions:
+        return "after_3x3"
+    return known.positions[0]
 
 
 def _check_shared(path: str, modules: Mapping[str, nn.Module]) -> None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import inspect
-import re
 from collections import Counter
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -13,7 +12,7 @@ from torch import nn
 
 from gcnet.blocks.base import Block, format_option
 from gcnet.insertion.attach import check_unwrapped, host_modules, original_class, places_of
-from gcnet.insertion.match import _expression
+from gcnet.insertion.match import path_matcher
 from gcnet.insertion.report import table
 from gcnet.layouts import FOREIGN, Foreign, Key, Reading, qualified_name
 from gcnet.layouts.twin import difference, known, restore, twin
@@ -199,7 +198,7 @@ def _choose(found: Mapping[tuple[str, ...], nn.Module], match: str | Iterable[st
     for pattern in patterns:
         if not isinstance(pattern, str):
             raise TypeError(f"match= takes patterns such as 'layer3.*.se', not {pattern!r}")
-        matcher = re.compile(_expression(pattern))
+        matcher = path_matcher(pattern)
         hits = {paths for paths in found if any(matcher.fullmatch(path) for path in paths)}
         if not hits:
             some = ", ".join(f"{_join(paths)!r}" for paths in list(found)[:6])

@@ -132,6 +132,12 @@ def affinity_map(
 
     Raises:
         ValueError: as :func:`non_local`.
+
+    Example:
+        >>> import torch
+        >>> from gcnet import ops
+        >>> ops.affinity_map(torch.zeros(2, 8, 5, 5), query=None, key=None, pairwise="gaussian")[0, 0, 0].item()
+        0.0399...
     """
     with full_precision(x):
         _check_widths(x, query=query, key=key)
