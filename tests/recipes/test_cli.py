@@ -70,7 +70,11 @@ def test_train_and_resume(photos, tmp_path, capsys):
     ],
 )
 def test_mistakes_are_explained(verb, words, message, capsys):
-    assert getattr(cli, verb)(words.split()) == 2
+    try:
+        status = getattr(cli, verb)(words.split())
+    except SystemExit as stop:  # of the parser, which checks the configuration it builds
+        status = stop.code
+    assert status == 2
     error = capsys.readouterr().err
     assert message in " ".join(error.split())
     assert "Traceback" not in error
@@ -111,14 +115,16 @@ def test_interrupt_while_training_keeps_finished_epochs(photos, tmp_path, monkey
 def test_missing_packages_name_the_extra():
     code = "import sys; sys.modules['lightning'] = None; from gcnet.recipes import cli; sys.exit(cli.demo([]))"
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False)
-    assert done.returncode == 2
-    assert done.stderr == 'gcnet demo: training needs lightning: pip install "gcnet[train]"\n'
+    assert done.returncode == 1
+    assert done.stderr == """gcnet demo needs 'lightning': pip install "gcnet[train]"\n"""
 
 
 def test_help_lists_tasks(capsys):
-    assert cli.train(["--help"]) == 0
-    assert "classification" in capsys.readouterr().out
-    assert cli.train([]) == 2
+    for words, status in ((["--help"], 0), ([], 2)):
+        with pytest.raises(SystemExit) as stop:
+            cli.train(words)
+        assert stop.value.code == status
+        assert "classification" in capsys.readouterr().out
 
 
 @pytest.mark.parametrize("words", [("Stopped: 1 of 2 trainings were finished",), ()])

@@ -28,7 +28,7 @@ def train(argv: list[str]) -> int:
     tasks = {"classification": _classification}
     if not argv or argv[0] in ("-h", "--help"):
         print(f"usage: gcnet train TASK [options]\n\ntasks: {', '.join(tasks)}\n\noptions: gcnet train TASK --help")
-        return 0 if argv else 2
+        raise SystemExit(0 if argv else 2)
 
     def run() -> None:
         check_choice("task", argv[0], tasks)
@@ -105,15 +105,16 @@ def _parse(program: str, default: Any, argv: list[str], note: str = "") -> Any:
 
 
 def _guarded(program: str, run: Callable[[], None]) -> int:
-    """Exit status of ``run``; a mistake of the user's becomes one line, Ctrl-C a clear message."""
+    """Exit status of ``run``: a user's mistake becomes one line, Ctrl-C a clear message. The parser ends by itself."""
     try:
         run()
     except KeyboardInterrupt as interrupt:
         print(f"\n{str(interrupt) or 'Stopped.'}", file=sys.stderr)
         return 130
-    except SystemExit as stop:  # of tyro, which has said why, or after --help
-        return stop.code if isinstance(stop.code, int) else 1
-    except (ValueError, FileNotFoundError, FileExistsError, ModuleNotFoundError) as error:
+    except ModuleNotFoundError as error:
+        print(f'{program} needs {error.name!r}: pip install "gcnet[train]"', file=sys.stderr)
+        return 1
+    except (ValueError, FileNotFoundError, FileExistsError) as error:
         print(f"{program}: {_last_line(error)}", file=sys.stderr)
         return 2
     return 0
