@@ -143,7 +143,7 @@ def test_modules_that_cannot_host(module: nn.Module, position: str, message: str
 
 
 def test_scripted_modules_cannot_host() -> None:
-    with pytest.warns(FutureWarning):
+    with pytest.warns((FutureWarning, DeprecationWarning)):
         scripted = torch.jit.script(nn.Conv2d(4, 4, 1))
     with pytest.raises(ValueError, match="ScriptModule"):
         check_site(scripted, "some.path", "after_block")

@@ -230,7 +230,7 @@ def test_compiled_models_are_refused_and_can_still_be_disabled(wrap: Callable[[n
 
 
 def test_scripted_models_are_refused() -> None:
-    with pytest.warns(FutureWarning):
+    with pytest.warns((FutureWarning, DeprecationWarning)):
         scripted = torch.jit.script(Plain())
     with pytest.raises(RuntimeError, match="ScriptModule"):
         gcnet.insert(scripted, SPEC, match="units.*")

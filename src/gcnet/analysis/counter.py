@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from torch.nn.modules.module import register_module_forward_hook, register_module_forward_pre_hook
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_iter
-from torch.utils.flop_counter import FlopCounterMode
+from torch.utils.flop_counter import FlopCounterMode, sdpa_flop_count
 
 aten = torch.ops.aten
 
@@ -36,7 +36,7 @@ class Counter:
         self.written = dict.fromkeys(self._modules, 0)
         self.uncounted: set[str] = set()
         self._called: set[nn.Module] = set()
-        self._flops = FlopCounterMode(display=False, custom_mapping=_VECTOR_PRODUCTS)
+        self._flops = FlopCounterMode(display=False, custom_mapping=_LEFT_OUT)
         self._bytes = _Bytes(self._flops.flop_registry)
         self._running: list[tuple[nn.Module, int, int]] = []
         self._stack = ExitStack()
@@ -106,9 +106,14 @@ def _add_matrix_vector(
     return 2 * prod(matrix)
 
 
-#: What FlopCounterMode leaves out.
-_VECTOR_PRODUCTS: dict[Any, Any] = {
+def _attention(query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: Any, **__: Any) -> int:
+    return int(sdpa_flop_count(query, key, value))
+
+
+#: What FlopCounterMode leaves out, the last in older versions of torch.
+_LEFT_OUT: dict[Any, Any] = {
     aten.mv: _matrix_vector,
     aten.dot: _matrix_vector,
     aten.addmv: _add_matrix_vector,
+    aten._scaled_dot_product_flash_attention_for_cpu: _attention,
 }
