@@ -7,7 +7,7 @@ from gcnet.training.demo import DemoConfig
 
 
 def context_scenes() -> DemoConfig:
-    """2,000 scenes, 12 epochs, one seed: about two minutes on two CPU cores.
+    """2,000 scenes, 12 epochs, one seed: about a minute and a half on a CPU.
 
     Example:
         >>> context_scenes().blocks
