@@ -73,3 +73,9 @@ def test_format_option():
         "2.0",
         "'add'",
     ]
+
+
+def test_spec_takes_lists_and_refuses_two_widths():
+    assert hash(GlobalContext.spec(fusion=["add"])) == hash(GlobalContext.spec(fusion=("add",)))
+    with pytest.raises(TypeError, match="not both"):
+        GlobalContext.spec(ratio=1 / 4, hidden=8)

@@ -239,3 +239,64 @@ def test_scripted_models_are_refused() -> None:
 def test_hosts_keep_their_class_for_isinstance() -> None:
     model = modified()
     assert all(isinstance(block, Bottleneck) for block in model.layer3)
+
+
+class Permissive(nn.Module):
+    """Answers None for every attribute it does not have, as some wrappers do."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.net = nn.Conv2d(3, 8, 1)
+
+    def __getattr__(self, name: str) -> object:
+        try:
+            return super().__getattr__(name)
+        except AttributeError:
+            return None
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.net(x)
+
+
+def test_hosts_that_answer_for_every_attribute() -> None:
+    model = nn.Sequential(Permissive())
+    assert gcnet.insert(model, gcnet.GlobalContext.spec(ratio=1 / 4), match="0").blocks[0].path == "0.context_block"
+
+
+def conv_relu(channels: int) -> nn.Sequential:
+    return nn.Sequential(nn.Conv2d(3, channels, 1), nn.ReLU())
+
+
+def test_plans_by_pattern_fit_models_of_the_same_shapes_only() -> None:
+    plan = gcnet.plan(conv_relu(16), gcnet.GlobalContext.spec(ratio=1 / 4), match="1")
+    other = conv_relu(32)
+    with pytest.raises(ValueError, match=r"does not fit this model: .* plan again"):
+        gcnet.insert(other, plan)
+    assert not gcnet.status(other).blocks
+    assert len(gcnet.insert(conv_relu(16), plan)) == 1
+
+
+def test_a_refused_optimizer_leaves_the_model_as_it_was() -> None:
+    model = conv_relu(16)
+    spec = gcnet.GlobalContext.spec(ratio=1 / 4)
+    with pytest.raises(TypeError, match="optimizer='sgd'"):
+        gcnet.insert(model, spec, match="1", optimizer="sgd")
+    optimizer = torch.optim.SGD(model.parameters())
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="never learn"):
+            gcnet.insert(model, spec, match="1", optimizer=optimizer)
+    assert not gcnet.status(model).blocks
+
+
+def test_unknown_options_and_models_that_are_none() -> None:
+    spec = gcnet.GlobalContext.spec(ratio=1 / 4)
+    with pytest.raises(TypeError, match="did you mean 'match'"):
+        gcnet.insert(conv_relu(16), spec, mach="1")
+    with pytest.raises(ValueError, match="position=''"):
+        gcnet.plan(conv_relu(16), spec, match="1", position="")
+    for verb in (gcnet.status, gcnet.disable, gcnet.remove, gcnet.added_parameters):
+        with pytest.raises(TypeError, match="is not a built"):
+            verb("resnet50")
+    with pytest.raises(TypeError, match="call it first"):
+        gcnet.plan(conv_relu, spec, match="1")

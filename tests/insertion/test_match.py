@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 from torch import nn
 
+import gcnet
 from gcnet.insertion.attach import host_modules
 from gcnet.insertion.match import by_pattern, by_stage, candidates
 
@@ -91,7 +92,7 @@ def test_patterns(match: Any, expected: list[str]) -> None:
         ("layer3.**", ValueError, r"'layer3.0.conv1' lies inside 'layer3.0'"),
         ("**", ValueError, r"narrower, one of: 'layer2.\*', 'layer3.\*'"),
         ((), ValueError, "match= is empty"),
-        ([3], TypeError, "match= takes patterns"),
+        ([3], TypeError, "match= takes strings"),
         ("", ValueError, "matches no module"),
     ],
 )
@@ -103,3 +104,20 @@ def test_wrong_patterns(match: Any, error: type, message: str) -> None:
 def test_candidates_are_repeating_modules_of_one_class() -> None:
     found = candidates(host_modules(resnet()))
     assert found == {"layer2.*": "2 x Bottleneck", "layer3.*": "2 x Bottleneck"}
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"stages": "c3", "blocks": []}, ValueError, "names no block of c3"),
+        ({"stages": ("c4", "c5"), "blocks": {"c4": [], "c5": 0}}, ValueError, "names no block of c4"),
+        ({"stages": "c3", "blocks": 1.5}, TypeError, r"blocks=1.5 must be an int"),
+        ({"stages": 3}, TypeError, "stages=3 must be a string such as 'c3'"),
+        ({"stages": ["c3", ["c4"]]}, TypeError, r"not \['c4'\]"),
+        ({"stages": b"c3"}, TypeError, "stages=b'c3'"),
+        ({"match": 3}, TypeError, "match=3 must be a string"),
+    ],
+)
+def test_wrong_kinds_of_arguments(options: dict, error: type[Exception], message: str) -> None:
+    with pytest.raises(error, match=message):
+        gcnet.plan(resnet(), gcnet.GlobalContext.spec(), **options)

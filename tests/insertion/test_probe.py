@@ -205,3 +205,17 @@ def test_timm_models_say_their_input_size() -> None:
         model = timm.create_model("test_convnext")
     assert model.default_cfg["input_size"] == (3, 160, 160)
     assert measure(model, sites("stages.0.blocks.0"))[0].spatial == (40, 40)
+
+
+def test_models_that_keep_tensors_with_a_graph() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 16, 1), nn.ReLU())
+    model.kept = [model(torch.randn(1, 3, 4, 4))]
+    spec = gcnet.GlobalContext.spec(ratio=1 / 4)
+    assert gcnet.plan(model, spec, match="1").sites[0].channels == 16
+    assert gcnet.plan(model, spec, match="1", example=torch.randn(1, 3, 4, 4)).sites[0].spatial == (4, 4)
+
+
+def test_a_shape_is_an_example() -> None:
+    model = nn.Sequential(nn.Conv2d(3, 16, 1), nn.ReLU())
+    plan = gcnet.plan(model, gcnet.GlobalContext.spec(ratio=1 / 4), match="1", example=(1, 3, 32, 24))
+    assert plan.sites[0].spatial == (32, 24)

@@ -179,3 +179,48 @@ def test_a_pretrained_host_computes_what_it_did() -> None:
     gcnet.insert(model, SPEC, stages=("c3", "c4", "c5"))
     gcnet.load_host(model, source.state_dict())
     assert torch.equal(model(image()), source(image()))
+
+
+def test_disabled_blocks_do_nothing_whoever_calls_them() -> None:
+    model = nn.Sequential(nn.Sequential(nn.Conv2d(3, 16, 1), nn.ReLU()))
+    x = torch.randn(2, 3, 8, 8)
+    expected = model(x)
+    gcnet.insert(model, gcnet.GlobalContext.spec(ratio=1 / 4), match="0")
+    for parameter in gcnet.added_parameters(model):
+        nn.init.normal_(parameter)
+    walk = nn.Sequential(*model[0].children())
+    assert not torch.equal(walk(x), expected)
+    with gcnet.disabled(model):
+        assert torch.equal(walk(x), expected)
+
+
+def small() -> nn.Module:
+    model = nn.Sequential(nn.Conv2d(3, 16, 1), nn.ReLU())
+    gcnet.insert(model, gcnet.GlobalContext.spec(ratio=1 / 4), match="1")
+    return model
+
+
+@pytest.mark.parametrize(
+    ("change", "error", "message"),
+    [
+        (lambda plain: {**plain, "0.bias": None}, TypeError, "'0.bias' of the checkpoint is a NoneType"),
+        (lambda plain: {"state_dict": plain}, KeyError, r"pass state_dict\['state_dict'\]"),
+        (lambda plain: {f"module.{key}": value for key, value in plain.items()}, KeyError, "take it off"),
+        (lambda plain: "x.pt", TypeError, "weights_only=True"),
+    ],
+)
+def test_checkpoints_that_are_none_load_nothing(change: Any, error: type[Exception], message: str) -> None:
+    model = small()
+    before = {key: value.clone() for key, value in model.state_dict().items()}
+    plain = nn.Sequential(nn.Conv2d(3, 16, 1), nn.ReLU()).state_dict()
+    with pytest.raises(error, match=message):
+        gcnet.load_host(model, change(plain))
+    assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
+
+
+def test_nothing_can_be_loaded_on_the_meta_device() -> None:
+    plain = nn.Sequential(nn.Conv2d(3, 16, 1), nn.ReLU()).state_dict()
+    with torch.device("meta"):
+        model = small()
+    with pytest.raises(ValueError, match="to_empty"):
+        gcnet.load_host(model, plain)

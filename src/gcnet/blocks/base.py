@@ -70,7 +70,10 @@ class BlockSpec:
                 raise TypeError(
                     f"{self.block.__name__}.spec(): unknown option {name!r}{hint} Options: {', '.join(known)}"
                 )
-        options = dict(self.options)
+        if self.options.get("ratio") is not None and self.options.get("hidden") is not None:
+            raise TypeError(f"{self.block.__name__}.spec(): give ratio= or hidden=, not both")
+        options: dict[str, Any] = dict(self.options)
+        options.update({name: tuple(value) for name, value in options.items() if isinstance(value, list)})
         if self.block.can_be_identity:
             options.setdefault("init", "identity")
             if "gate" in known:

@@ -133,10 +133,16 @@ def _applied_after(forward: Callable[..., Any], name: str) -> Callable[..., Any]
 def free_name(module: nn.Module) -> str:
     """Name for the next block of ``module``."""
     name, number = CHILD_NAME, 1
-    while hasattr(module, name):
+    while has_name(module, name):
         number += 1
         name = f"{CHILD_NAME}{number}"
     return name
+
+
+def has_name(module: nn.Module, name: str) -> bool:
+    """Whether ``name`` is taken in ``module``; unlike ``hasattr``, a ``__getattr__`` of its own has no say in it."""
+    registered = (module._modules, module._parameters, module._buffers, vars(module))
+    return any(name in names for names in registered) or hasattr(type(module), name)
 
 
 def check_site(module: nn.Module, path: str, position: str) -> None:
@@ -167,7 +173,9 @@ def check_site(module: nn.Module, path: str, position: str) -> None:
     check_position(position, base, path)
     try:
         context_class(base, (*places_of(module), Place(position, free_name(module))))
-    except TypeError as error:
+    except ValueError:
+        raise
+    except Exception as error:  # whatever a metaclass or __init_subclass__ raises
         raise ValueError(f"{path!r} ({kind}) cannot be subclassed: {error}") from error
 
 
@@ -175,8 +183,21 @@ def attach(module: nn.Module, place: Place, block: Any) -> None:
     """Make ``block`` a child of ``module``, applied at ``place``."""
     subclass = context_class(original_class(module), (*places_of(module), place))
     block.enabled = True
-    nn.Module.add_module(module, place.name, block)
+    module._modules[place.name] = block
     module.__class__ = subclass
+
+
+def switch(block: Any, enabled: bool) -> None:
+    """Turn an attached block on or off, also for code that walks over the children of its host and calls it itself."""
+    block.enabled = enabled
+    if enabled:
+        vars(block).pop("forward", None)
+    else:
+        block.forward = _hand_on
+
+
+def _hand_on(x: Tensor) -> Tensor:
+    return x
 
 
 def detach(module: nn.Module, name: str) -> None:
@@ -187,8 +208,16 @@ def detach(module: nn.Module, name: str) -> None:
     del module._modules[name]
 
 
+def check_model(model: Any) -> None:
+    """Raise TypeError unless ``model`` is a module that is built."""
+    if not isinstance(model, nn.Module):
+        hint = "; call it first" if callable(model) else ", such as torchvision.models.resnet50()"
+        raise TypeError(f"model={model!r} is not a built nn.Module{hint}")
+
+
 def check_unwrapped(model: nn.Module, verb: str) -> None:
     """Raise RuntimeError if ``model`` or a module in it is compiled, scripted or distributed already."""
+    check_model(model)
     for path, module in model.named_modules():
         kind = _wrapping(module)
         if kind:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import warnings
 from collections.abc import Mapping
 from typing import Any
@@ -17,11 +18,13 @@ from gcnet.insertion.attach import (
     check_site,
     check_unwrapped,
     detach,
+    has_name,
     host_modules,
     original_class,
 )
 from gcnet.insertion.families import residual
-from gcnet.insertion.plan import Plan, Site, plan
+from gcnet.insertion.plan import PLAN_OPTIONS, Plan, Site, check_fits, plan
+from gcnet.insertion.probe import conv_dims
 from gcnet.insertion.report import Added, Report
 
 
@@ -59,6 +62,11 @@ def insert(
         1
     """
     check_unwrapped(model, "insert")
+    odd = [name for name in plan_options if name not in PLAN_OPTIONS]
+    if odd:
+        near = difflib.get_close_matches(odd[0], PLAN_OPTIONS, n=1)
+        hint = f", did you mean {near[0]!r}?" if near else ""
+        raise TypeError(f"insert() has no option {odd[0]!r}{hint} Options: {', '.join(PLAN_OPTIONS)}, optimizer")
     if isinstance(what, BlockSpec):
         what = plan(model, what, **plan_options)
     elif not isinstance(what, Plan):
@@ -67,9 +75,14 @@ def insert(
         )
     elif plan_options:
         raise TypeError(f"{', '.join(plan_options)}: options of plan(); the plan given has them already")
+    if optimizer is not None and not isinstance(optimizer, torch.optim.Optimizer):
+        raise TypeError(f"optimizer={optimizer!r} is not a torch.optim.Optimizer")
+    check_fits(what, model)
     modules = host_modules(model)
     with torch.inference_mode(False):
         built = [(site, *_build(what.spec, site, modules, model)) for site in what.sites]
+    if optimizer is not None:
+        _warn_of_missing(optimizer, [parameter for _, _, block in built for parameter in block.parameters()])
     attached = []
     try:
         for site, host, block in built:
@@ -79,8 +92,6 @@ def insert(
         for host, name in reversed(attached):
             detach(host, name)
         raise
-    if optimizer is not None:
-        _warn_of_missing(optimizer, [parameter for _, _, block in built for parameter in block.parameters()])
     blocks = tuple(Added.of(site.path, Place(site.position, site.name), block) for site, _, block in built)
     return Report(blocks, "inserted", what.changes_output)
 
@@ -92,9 +103,11 @@ def _build(
     if host is None:
         raise ValueError(f"the plan does not fit this model: there is no module {site.path!r}")
     check_site(host, site.path, site.position)
-    if hasattr(host, site.name):
+    if has_name(host, site.name):
         raise ValueError(f"the plan does not fit this model: {site.path!r} has a {site.name!r} already; plan again")
     known = residual(original_class(host))
+    if known and site.dims not in conv_dims(host):
+        raise ValueError(f"the plan does not fit this model: {site.path!r} is not {site.dims}D")
     if known and known.channels(host, site.position) != site.channels:
         raise ValueError(
             f"the plan does not fit this model: {site.path!r} has {known.channels(host, site.position)} channels "

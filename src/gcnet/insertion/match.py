@@ -37,7 +37,7 @@ def by_stage(model: nn.Module, stages: str | Iterable[str] | None, blocks: Block
     found = next(iter(trunks.values()))
     if stages is None:
         stages = list(blocks) if isinstance(blocks, Mapping) else None
-    chosen = (stages,) if isinstance(stages, str) else tuple(stages or ())
+    chosen = _strings("stages", stages, "c3")
     if not chosen:
         counts = ", ".join(f"{stage} ({len(paths)} blocks)" for stage, paths in found.items())
         raise ValueError(f"say where: stages=, out of {counts}; or match= with a pattern of module paths")
@@ -55,11 +55,30 @@ def by_stage(model: nn.Module, stages: str | Iterable[str] | None, blocks: Block
     return sites
 
 
+def _strings(name: str, given: str | Iterable[str] | None, example: str) -> tuple[str, ...]:
+    """One string or several as a tuple; None as an empty one."""
+    strings = (given,) if isinstance(given, str) else given or ()
+    if isinstance(strings, bytes) or not isinstance(strings, Iterable):
+        raise TypeError(f"{name}={given!r} must be a string such as {example!r}, or several")
+    strings = tuple(strings)
+    for string in strings:
+        if not isinstance(string, str):
+            raise TypeError(f"{name}= takes strings such as {example!r}, not {string!r}")
+    return strings
+
+
 def _pick(paths: Sequence[str], wanted: int | Iterable[int] | None, stage: str) -> list[str]:
     if wanted is None:
         return list(paths)
     count = len(paths)
-    indices = [wanted] if isinstance(wanted, int) else list(wanted)
+    try:
+        indices = [wanted] if isinstance(wanted, int) else [*wanted]
+    except TypeError:
+        raise TypeError(f"blocks={wanted!r} must be an int, several, or a mapping from stage to ints") from None
+    if not indices:
+        raise ValueError(
+            f"blocks= names no block of {stage}; leave {stage} out of stages=, or name some of 0 to {count - 1}"
+        )
     for index in indices:
         if isinstance(index, bool) or not isinstance(index, int):
             raise TypeError(f"blocks= takes integers, such as -2, not {index!r}")
@@ -77,14 +96,12 @@ def by_pattern(model: nn.Module, match: str | Iterable[str]) -> list[str]:
     Raises:
         ValueError: a pattern without a match, or matches nested in one another.
     """
-    patterns = (match,) if isinstance(match, str) else tuple(match)
+    patterns = _strings("match", match, "stages.*.blocks.*")
     if not patterns:
         raise ValueError("match= is empty; give a pattern such as 'stages.*.blocks.*'")
     names = host_modules(model)
     chosen = []
     for pattern in patterns:
-        if not isinstance(pattern, str):
-            raise TypeError(f"match= takes patterns such as 'stages.*.blocks.*', not {pattern!r}")
         matcher = path_matcher(pattern)
         found = [path for path in names if matcher.fullmatch(path)]
         if not found:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import hashlib
+import inspect
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from typing import Any
 
 import torch
@@ -50,11 +52,13 @@ class Plan:
         spec: what goes there.
         sites: where, in the order of the network.
         changes_output: whether the blocks change the output of the model from the start.
+        fingerprint: names and shapes of the parameters of the model, if sites were found by pattern.
     """
 
     spec: BlockSpec
     sites: tuple[Site, ...]
     changes_output: bool
+    fingerprint: str = field(default="", repr=False, compare=False)
 
     @property
     def parameters(self) -> int:
@@ -131,10 +135,10 @@ def plan(
             SKNet has there), ``"after_add"`` or ``"after_block"`` (default with ``match``, possible on any module
             that returns one tensor [N, C, *spatial]). An output in channels-last order ([N, H, W, C], such as
             Swin's) is refused if the probe can tell it, not in every case. After a container the block runs when the
-            container is called; code that only iterates over its children, such as gradient checkpointing of whole
-            stages, goes past it: match the children then.
-        example: an input, to show the size of maps, or where guessing one fails: a tensor, a tuple of positional or a
-            dict of keyword arguments. For a model with a ``backbone`` it is the input of the backbone.
+            container is called; code that walks over its children instead, such as gradient checkpointing of whole
+            stages, may go past it: match the children then.
+        example: an input, to show the size of maps, or where guessing one fails: a tensor, its shape, a tuple of
+            positional or a dict of keyword arguments. For a model with a ``backbone`` it is the input of the backbone.
 
     Raises:
         ValueError: nothing or too much matches, a site is taken, shared between paths or unable to host a block; the
@@ -163,7 +167,9 @@ def plan(
         chosen = [(None, path) for path in by_pattern(model, match)]
 
     modules = host_modules(model)
-    places = [(path, position or _default_position(modules[path], match, spec)) for _, path in chosen]
+    places = [
+        (path, _default_position(modules[path], match, spec) if position is None else position) for _, path in chosen
+    ]
     for path, where in places:
         _check_shared(path, modules)
         check_site(modules[path], path, where)
@@ -179,7 +185,26 @@ def plan(
         parameters = spec.parameter_count(seen.channels, dims=dims)
         sites.append(Site(path, where, free_name(modules[path]), stage, seen.channels, dims, spatial, parameters))
     smallest = min(sites, key=lambda site: site.channels)
-    return Plan(spec, tuple(sites), _changes_output(spec, smallest.channels, smallest.dims))
+    changes_output = _changes_output(spec, smallest.channels, smallest.dims)
+    return Plan(spec, tuple(sites), changes_output, "" if match is None else _fingerprint(model))
+
+
+#: Options of :func:`plan` that :func:`gcnet.insert` takes too.
+PLAN_OPTIONS = tuple(name for name in inspect.signature(plan).parameters if name not in ("model", "spec"))
+
+
+def check_fits(plan: Plan, model: nn.Module) -> None:
+    """Raise ValueError if a plan by pattern, whose channels were measured, is for a model of other shapes."""
+    if plan.fingerprint and plan.fingerprint != _fingerprint(model):
+        raise ValueError(
+            "the plan does not fit this model: its sites were measured on a model whose parameters have other names or "
+            "shapes; plan again"
+        )
+
+
+def _fingerprint(model: nn.Module) -> str:
+    shapes = [(name, tuple(parameter.shape)) for name, parameter in model.named_parameters()]
+    return hashlib.sha256(repr(shapes).encode()).hexdigest()
 
 
 def _known_map(module: nn.Module, position: str) -> Seen:

@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_iter, tree_map_only
 
 from gcnet.insertion.attach import Place, attach, free_name, host_modules
 
@@ -121,6 +121,9 @@ def _run_guess(root: nn.Module, sites: Sequence[tuple[str, str]], model: nn.Modu
 
 
 def _run_example(root: nn.Module, sites: Sequence[tuple[str, str]], example: Any) -> tuple[tuple, list[list[Any]]]:
+    if isinstance(example, tuple) and example and all(isinstance(size, int) for size in example):
+        like = next((p for p in root.parameters() if p.is_floating_point()), torch.empty(0))
+        example = torch.zeros(example, device=like.device, dtype=like.dtype)
     args, kwargs = ((), dict(example)) if isinstance(example, Mapping) else (example, {})
     args = args if isinstance(args, tuple) else (args,)
     try:
@@ -174,7 +177,8 @@ def _check(path: str, module: nn.Module, seen: Sequence[Any], dims: set[int]) ->
         )
     if len(seen) > 1:
         raise ValueError(
-            f"{path!r} ({kind}) is called {len(seen)} times in one forward pass; one block cannot serve both"
+            f"{path!r} ({kind}) is called {len(seen)} times in one forward pass; one block cannot serve both. Or its "
+            "forward walks over its children in a way that gcnet cannot rewrite: choose those, or the module around"
         )
     (shape,) = seen
     if not isinstance(shape, tuple):
@@ -207,9 +211,11 @@ def _copy(root: nn.Module, mode: FakeTensorMode | None) -> nn.Module:
     memo: dict[int, Any] = {}
     for module in root.modules():
         memo |= {id(getattr(module, name)): OrderedDict() for name in _HOOKS}
-        if mode is not None:
-            values = [*module._parameters.values(), *module._buffers.values(), *vars(module).values()]
-            memo |= {id(value): mode.from_tensor(value) for value in values if isinstance(value, Tensor)}
+        tensors = [value for value in tree_iter(vars(module)) if isinstance(value, Tensor)]
+        if mode is None:
+            memo |= {id(value): value.detach().clone() for value in tensors if not value.is_leaf}
+        else:
+            memo |= {id(value): mode.from_tensor(value) for value in tensors}
     return copy.deepcopy(root, memo)
 
 

@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _NormBase
 
-from gcnet.insertion.attach import added_blocks
+from gcnet.insertion.attach import added_blocks, check_model, switch
 from gcnet.insertion.report import Added, Status
 
 _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNorm)
@@ -20,6 +20,7 @@ _NORMS = (_NormBase, nn.LayerNorm, nn.GroupNorm, nn.RMSNorm, nn.LocalResponseNor
 
 def unwrapped(model: nn.Module) -> nn.Module:
     """The model inside DistributedDataParallel, DataParallel or torch.compile."""
+    check_model(model)
     inner: Any = model
     while True:
         if isinstance(inner, (nn.parallel.DistributedDataParallel, nn.DataParallel)):
@@ -63,7 +64,7 @@ def disable(model: nn.Module) -> None:
         False
     """
     for block in _blocks(model):
-        block.enabled = False
+        switch(block, False)
 
 
 def enable(model: nn.Module) -> None:
@@ -82,7 +83,7 @@ def enable(model: nn.Module) -> None:
         True
     """
     for block in _blocks(model):
-        block.enabled = True
+        switch(block, True)
 
 
 @contextlib.contextmanager
@@ -105,10 +106,11 @@ def disabled(model: nn.Module) -> Iterator[None]:
         yield
     finally:
         for block, enabled in before:
-            block.enabled = enabled
+            switch(block, enabled)
 
 
 def _blocks(model: nn.Module) -> list[Any]:
+    check_model(model)
     blocks = [block for _, _, _, block in added_blocks(model)]
     if not blocks:
         raise ValueError(f"this {type(model).__name__} has no context blocks; insert some with gcnet.insert")
@@ -210,6 +212,17 @@ class Loaded:
         )
 
 
+def _hint(key: str, state_dict: Mapping[str, Any], own: Mapping[str, Any]) -> str:
+    """What may be wrong with a checkpoint that holds the unknown ``key``."""
+    if isinstance(state_dict[key], Mapping):
+        return f"; it holds a dict: pass state_dict[{key!r}]"
+    prefix = key.partition(".")[0] + "."
+    if all(name.startswith(prefix) for name in state_dict) and key.removeprefix(prefix) in own:
+        return f"; every key starts with {prefix!r}, which the model's do not: take it off"
+    near = difflib.get_close_matches(key, own, n=1)
+    return f"; nearest: {near[0]!r}" if near else ""
+
+
 def load_host(model: nn.Module, state_dict: Mapping[str, Any]) -> Loaded:
     """Load a checkpoint of the plain host into a model with blocks: every key must fit, only added keys may be missing.
 
@@ -219,7 +232,8 @@ def load_host(model: nn.Module, state_dict: Mapping[str, Any]) -> Loaded:
 
     Raises:
         KeyError: an unexpected key, with the nearest one of the model, or a missing key of the host.
-        ValueError: a shape that does not fit. In either case nothing is loaded.
+        ValueError: a shape that does not fit, or a model on the meta device.
+        TypeError: no state dict, or an entry that is no tensor. In every case nothing is loaded.
 
     Example:
         >>> import torch, gcnet
@@ -230,15 +244,23 @@ def load_host(model: nn.Module, state_dict: Mapping[str, Any]) -> Loaded:
         loaded 2 entries; 8 entries of context blocks are not in the checkpoint
     """
     model = unwrapped(model)
+    if not isinstance(state_dict, Mapping):
+        raise TypeError(
+            f"state_dict={state_dict!r} is no state dict; read a file with torch.load(path, weights_only=True)"
+        )
     own = model.state_dict()
+    if any(isinstance(value, Tensor) and value.is_meta for value in own.values()):
+        raise ValueError(
+            "the model is on the meta device and cannot hold weights; build it on a device, or call "
+            'model.to_empty(device="cpu") and reset_parameters() of every added block first'
+        )
     prefixes = _added_prefixes(model)
     for key, value in state_dict.items():
         if key not in own:
-            near = difflib.get_close_matches(key, own, n=1)
-            raise KeyError(
-                f"{key!r} of the checkpoint is not in the model" + (f"; nearest: {near[0]!r}" if near else "")
-            )
-        if isinstance(value, Tensor) and isinstance(own[key], Tensor) and value.shape != own[key].shape:
+            raise KeyError(f"{key!r} of the checkpoint is not in the model{_hint(key, state_dict, own)}")
+        if isinstance(own[key], Tensor) and not isinstance(value, Tensor):
+            raise TypeError(f"{key!r} of the checkpoint is a {type(value).__name__}, the model needs a tensor")
+        if isinstance(own[key], Tensor) and value.shape != own[key].shape:
             raise ValueError(
                 f"{key!r} is {list(value.shape)} in the checkpoint and {list(own[key].shape)} in the model"
             )
