@@ -85,3 +85,10 @@ def test_errors(capsys, argv, message):
     assert printed.out == ""
     assert printed.err.startswith("error: ")
     assert message in printed.err
+
+
+def test_an_input_that_does_not_fit_is_one_line(capsys):
+    assert cost(["resnet50", "--block", "none", "--input", "1x224x224"]) == 2
+    printed = capsys.readouterr().err
+    assert "does not run on an input of [1, 1, 224, 224]" in printed
+    assert "Traceback" not in printed

@@ -120,7 +120,7 @@ def test_the_model_is_left_as_it_was():
 
 def test_the_model_is_restored_after_an_error():
     model = nn.Sequential(nn.Conv2d(3, C, 3)).train()
-    with pytest.raises(RuntimeError):
+    with pytest.raises(ValueError, match="does not run"):
         cost(model, (1, 4, 12, 10))
     assert all(module.training for module in model.modules())
     assert not nn.modules.module._global_forward_hooks
@@ -165,3 +165,46 @@ def test_transformers_are_counted_whole_and_unknown_operations_are_named():
 def test_compiled_models_are_counted():
     model = resnet50(device="meta")
     assert cost(torch.compile(model), (1, 3, 64, 64)) == cost(model, (1, 3, 64, 64))
+
+
+class _Catches(nn.Module):
+    """Tries a layer that does not fit, and goes on without it."""
+
+    def __init__(self):
+        super().__init__()
+        self.a, self.b, self.odd = nn.Conv2d(3, 8, 1), nn.Conv2d(8, 8, 1), nn.Conv2d(5, 8, 1)
+
+    def forward(self, x):
+        y = self.b(self.a(x))
+        try:
+            return self.odd(x)
+        except RuntimeError:
+            return y
+
+
+def test_errors_that_a_model_catches():
+    assert cost(_Catches(), (1, 3, 4, 4)).macs == 16 * (3 * 8 + 8 * 8)
+
+
+class _Calls(nn.Module):
+    def __init__(self, function):
+        super().__init__()
+        self.function = function
+
+    def forward(self, *args):
+        return self.function(*args)
+
+
+def test_less_common_products():
+    batches = torch.ones(8, 6, 6)
+    assert cost(_Calls(torch.addbmm), (torch.ones(6, 6), batches, batches)).macs == 8 * 6**3
+    for function in (torch.linalg.inv, torch.fft.fft2):
+        assert cost(_Calls(function), (torch.eye(4),)).uncounted
+
+
+@pytest.mark.parametrize("shape", [(1, 1, 8, 8), (3, 8)])
+def test_inputs_that_do_not_fit(shape):
+    with pytest.raises(ValueError, match=r"Sequential does not run on an input of \["):
+        cost(nn.Sequential(nn.Conv2d(3, 8, 1)), shape)
+    with pytest.raises(ValueError, match="negative"):
+        cost(nn.Conv2d(3, 8, 1), (1, 3, -1, 4))

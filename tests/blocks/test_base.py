@@ -4,7 +4,7 @@ from fractions import Fraction
 
 import pytest
 
-from gcnet import GlobalContext, NonLocal, SelectiveKernel, SqueezeExcite
+from gcnet import ContextBlock, GlobalContext, NonLocal, SelectiveKernel, SqueezeExcite
 from gcnet.blocks.base import format_option, hidden_width
 
 
@@ -79,3 +79,18 @@ def test_spec_takes_lists_and_refuses_two_widths():
     assert hash(GlobalContext.spec(fusion=["add"])) == hash(GlobalContext.spec(fusion=("add",)))
     with pytest.raises(TypeError, match="not both"):
         GlobalContext.spec(ratio=1 / 4, hidden=8)
+
+
+@pytest.mark.parametrize("channels", [49, 98, 103, 107, 196])
+def test_the_smallest_valid_ratio_is_valid(channels):
+    with pytest.raises(ValueError, match="smallest valid ratio") as refused:
+        GlobalContext(channels, 1 / (channels + 1), norm=False)
+    ratio = str(refused.value).split("is ")[1].split(",")[0]
+    assert GlobalContext(channels, float(Fraction(ratio)), norm=False).hidden >= 1
+
+
+def test_context_block_is_told_only_what_it_can_do():
+    with pytest.raises(TypeError, match=r"such as 1/16$"):
+        ContextBlock(64, None)
+    with pytest.raises(ValueError, match="too few"):
+        ContextBlock(1, 1.0)

@@ -296,3 +296,27 @@ def test_is_a_plain_module(case):
     assert isinstance(block, nn.Module)
     assert block.channels == CHANNELS
     assert str(CHANNELS) in block.extra_repr()
+
+
+@each
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+def test_trained_float16_blocks_give_no_nan(case, training):
+    block = case.build()
+    with torch.no_grad():
+        for name, p in block.named_parameters():
+            p.normal_(std=0.3)
+            if p.dim() == 1 and "norm" in name and name.endswith("weight"):
+                p.fill_(1.5)
+    block = block.half().train(training)
+    x = torch.full((2, CHANNELS, 6, 6), 60000.0).half()
+    x[:, ::2] *= -1
+    assert not block(x).isnan().any()
+    assert not any(buffer.isnan().any() for buffer in block.buffers())
+    assert not block.eval()(example(dtype=torch.float16)).isnan().any()
+
+
+@each
+def test_input_of_another_dtype_than_the_parameters(case):
+    x = example(dtype=torch.float64)
+    assert case.build().eval()(x).dtype == torch.float64
+    assert case.build(dtype=torch.float64).eval()(x.float()).dtype == torch.float32

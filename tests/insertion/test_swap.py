@@ -247,7 +247,7 @@ def test_patterns():
     assert sum(isinstance(module, SEModule) for module in model.modules()) == 4
     with pytest.raises(ValueError, match="match= is empty"):
         swap(model, [])
-    with pytest.raises(TypeError, match="takes patterns"):
+    with pytest.raises(TypeError, match="takes strings"):
         swap(model, [1])
 
 

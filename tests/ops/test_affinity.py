@@ -106,7 +106,7 @@ def test_the_limit_names_the_cheaper_form(monkeypatch):
         ({"pairwise": "gaussian", "concat_weight": torch.zeros(1, 8)}, "concatenation"),
         ({"pairwise": "gaussian", "subsample": "during"}, "before"),
         ({"pairwise": "gaussian", "subsample": "after", "subsample_size": (1, 2, 2)}, "3 axes"),
-        ({"pairwise": "gaussian", "value": ops.Projection(torch.eye(5))}, "value: weight"),
+        ({"pairwise": "gaussian", "value": ops.Projection(torch.eye(5))}, "value.weight"),
     ],
 )
 def test_wrong_arguments(options, message):

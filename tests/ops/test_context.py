@@ -1,5 +1,9 @@
 """Every implementation of global context against the reference: outputs, gradients, properties."""
 
+import os
+import subprocess
+import sys
+
 import pytest
 import torch
 from hypothesis import given, settings
@@ -153,3 +157,53 @@ def test_backend_is_restored_and_logged(caplog):
             ops.attention_map(x, key)
         ops.attention_map(x, key)
     assert [record.getMessage() for record in caplog.records] == ["attention_map: reference", "attention_map: eager"]
+
+
+def test_huge_features_give_no_nan():
+    x = 1e20 * torch.randn(2, 8, 4, 4)
+    weights = transform(8, 3, torch.float32)
+    for name in BACKENDS:
+        with ops.backend(name):
+            assert ops.global_context(x, torch.zeros(1, 8), add=weights).isfinite().all()
+
+
+@pytest.mark.parametrize(
+    ("options", "error", "message"),
+    [
+        ({"key_bias": torch.zeros(3)}, ValueError, r"key_bias: expected \[1\]"),
+        ({"add": torch.zeros(4, 4)}, TypeError, "Transform, got Tensor"),
+        ({"add": ops.Transform(torch.zeros(4, 4), activation="relu")}, ValueError, "needs reduce_weight"),
+        ({"add": ops.Transform(torch.zeros(4, 4), torch.zeros(1))}, ValueError, r"add.expand_bias: expected \[4\]"),
+        (
+            {"add": ops.Transform(torch.zeros(4, 3), None, torch.zeros(2, 4))},
+            ValueError,
+            r"expand_weight: expected \[4, 2\]",
+        ),
+        (
+            {"add": ops.Transform(torch.zeros(4, 2), None, torch.zeros(2, 4), None, None, torch.zeros(2))},
+            ValueError,
+            "norm_bias needs norm_weight",
+        ),
+    ],
+)
+def test_weights_that_would_be_ignored_or_broadcast(options, error, message):
+    options = {"add": ops.Transform(torch.zeros(4, 4)), **options}
+    with pytest.raises(error, match=message):
+        ops.global_context(torch.zeros(2, 4, 3), torch.zeros(1, 4), **options)
+    with pytest.raises(TypeError, match="NoneType"):
+        ops.attention_map(None, torch.zeros(1, 4))
+
+
+def test_backends_may_be_left_in_another_order():
+    first, second = ops.backend("reference"), ops.backend("reference")
+    first.__enter__()
+    second.__enter__()
+    first.__exit__(None, None, None)
+    second.__exit__(None, None, None)
+    assert sys.modules["gcnet.ops.backend"]._forced is None
+
+
+def test_unknown_backend_in_the_environment():
+    command = [sys.executable, "-c", "import gcnet"]
+    done = subprocess.run(command, env={**os.environ, "GCNET_BACKEND": "refrence"}, capture_output=True, text=True)
+    assert "GCNET_BACKEND='refrence'" in done.stderr

@@ -14,7 +14,7 @@ import torch
 from torch import Tensor, nn
 from torch._subclasses.fake_tensor import FakeTensorMode
 from torch.func import functional_call
-from torch.utils._pytree import tree_map_only
+from torch.utils._pytree import tree_iter, tree_map_only
 
 from gcnet.analysis.counter import Counter
 from gcnet.analysis.detectors import fixed_part
@@ -103,6 +103,7 @@ def cost(model: nn.Module, input: Any) -> Cost:
 
     Raises:
         TypeError: ``input`` is none of these.
+        ValueError: the model does not run on it, or not on fake tensors (it branches on values).
 
     Example:
         >>> import torch, gcnet
@@ -115,6 +116,7 @@ def cost(model: nn.Module, input: Any) -> Cost:
         total                 2.445 k        7.603 M     2... MB
     """
     model = getattr(model, "_orig_mod", model)
+    model = model.module if isinstance(model, nn.DataParallel) else model
     target = fixed_part(model) or model
     fake = FakeTensorMode(allow_non_fake_inputs=True)
     state: dict[str, Tensor] = {name: fake.from_tensor(tensor) for name, tensor in _tensors(target)}
@@ -129,7 +131,14 @@ def cost(model: nn.Module, input: Any) -> Cost:
             counter,
         ):
             stack.enter_context(context)
-        functional_call(target, state, args, kwargs)
+        try:
+            functional_call(target, state, args, kwargs)
+        except Exception as error:  # whatever a model raises
+            given = ", ".join(str(list(t.shape)) for t in tree_iter((args, kwargs)) if isinstance(t, Tensor))
+            reason = str(error).strip().partition("\n")[0]
+            raise ValueError(
+                f"{type(model).__name__} does not run on an input of {given or 'no tensors'}, as fake tensors: {reason}"
+            ) from error
     return _result(model, target, counter)
 
 
@@ -139,7 +148,9 @@ def _tensors(model: nn.Module) -> Iterator[tuple[str, Tensor]]:
 
 
 def _arguments(model: nn.Module, input: Any, fake: FakeTensorMode) -> tuple[tuple[Any, ...], dict[str, Any]]:
-    if isinstance(input, tuple | list) and input and all(isinstance(size, int) for size in input):
+    if isinstance(input, tuple | list) and input and all(type(size) is int for size in input):
+        if min(input) < 0:
+            raise ValueError(f"input={tuple(input)} is a shape with a negative size")
         like = next((p for p in model.parameters() if p.is_floating_point()), torch.empty(()))
         with fake:
             return (torch.empty(*input, dtype=like.dtype, device=like.device),), {}

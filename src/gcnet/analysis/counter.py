@@ -62,6 +62,8 @@ class Counter:
 
     def _stop(self, module: nn.Module, args: Any, output: Any) -> None:
         if module in self.macs:
+            while self._running[-1][0] is not module:  # a forward that raised, and whose error the model caught
+                self._running.pop()
             _, flops, written = self._running.pop()
             self._called.add(module)
             self.macs[module] += (self._flops.get_total_flops() - flops) // 2
@@ -87,9 +89,14 @@ class _Bytes(TorchDispatchMode):
                 self.written += tensor.numel() * tensor.element_size()
         packet = getattr(func, "_overloadpacket", func)
         foreign = func.namespace not in ("aten", "prim", "prims")
-        if packet not in self.formulas and (foreign or "rnn" in func.__name__):
+        multiplies = any(word in func.__name__ for word in _MULTIPLYING)
+        if packet not in self.formulas and (foreign or multiplies):
             self.uncounted.add(str(packet))
         return output
+
+
+#: Parts of the names of operations that multiply and may have no formula.
+_MULTIPLYING = ("rnn", "lstm", "gru", "cdist", "linalg", "cholesky", "solve", "inverse", "fft", "trilinear", "conv_tbc")
 
 
 def _storage(tensor: Tensor) -> int:
@@ -106,6 +113,10 @@ def _add_matrix_vector(
     return 2 * prod(matrix)
 
 
+def _add_batches(start: tuple[int, ...], a: tuple[int, ...], b: tuple[int, ...], *_: Any, **__: Any) -> int:
+    return 2 * prod(a) * b[-1]
+
+
 def _attention(query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, ...], *_: Any, **__: Any) -> int:
     return int(sdpa_flop_count(query, key, value))
 
@@ -114,6 +125,8 @@ def _attention(query: tuple[int, ...], key: tuple[int, ...], value: tuple[int, .
 _LEFT_OUT: dict[Any, Any] = {
     aten.mv: _matrix_vector,
     aten.dot: _matrix_vector,
+    aten.vdot: _matrix_vector,
+    aten.addbmm: _add_batches,
     aten.addmv: _add_matrix_vector,
     aten._scaled_dot_product_flash_attention_for_cpu: _attention,
 }

@@ -18,12 +18,12 @@ from gcnet.blocks.spatial import (
     average,
     checked,
     convolve,
+    normalise,
     reset_parameters_,
-    saturate,
 )
 from gcnet.ops.precision import full_precision, working_dtype
 
-for _leaf in ("average", "checked", "convolve", "saturate"):
+for _leaf in ("average", "checked", "convolve"):
     torch.fx.wrap(_leaf)
 
 
@@ -116,9 +116,9 @@ class BAM(Block):
         per_channel = self.channel_gate(average(x))
         per_position = self.spatial_gate(x)
         if self.channel_norm is not None:
-            per_channel = self.channel_norm(saturate(per_channel, self.channel_gate.expand.weight))
+            per_channel = normalise(self.channel_norm, per_channel, self.channel_gate.expand.weight)
         if self.spatial_norm is not None:
-            per_position = self.spatial_norm(saturate(per_position, self.spatial_gate.expand.weight))
+            per_position = normalise(self.spatial_norm, per_position, self.spatial_gate.expand.weight)
         return _scale(x, per_channel, per_position, self.form, self.gate)
 
     def extra_repr(self) -> str:

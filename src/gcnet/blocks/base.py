@@ -129,7 +129,8 @@ def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
     allowed = tuple(allowed)
     if any(value is choice or (type(value) is type(choice) and value == choice) for choice in allowed):
         return
-    near = difflib.get_close_matches(str(value), [str(choice) for choice in allowed], n=1, cutoff=0.5)
+    words = [choice for choice in allowed if isinstance(choice, str)]
+    near = difflib.get_close_matches(value, words, n=1, cutoff=0.5) if isinstance(value, str) else []
     hint = f"; did you mean {near[0]!r}?" if near else ""
     raise ValueError(f"{name}={value!r} is not one of {', '.join(repr(choice) for choice in allowed)}{hint}")
 
@@ -137,7 +138,7 @@ def check_choice(name: str, value: Any, allowed: Iterable[Any]) -> None:
 def check_channels(channels: Any, name: str = "channels") -> int:
     """Raise unless ``channels`` is a positive integer."""
     if isinstance(channels, bool) or not isinstance(channels, int):
-        raise TypeError(f"{name}={channels!r} must be an int, such as 256")
+        raise TypeError(f"{name}={channels!r} must be an int")
     if channels < 1:
         raise ValueError(f"{name}={channels} must be at least 1")
     return channels
@@ -149,8 +150,12 @@ def check_dims(dims: Any) -> int:
     return int(dims)
 
 
-def hidden_width(channels: int, ratio: float | None, hidden: int | None, *, normalised: bool = False) -> int:
+def hidden_width(
+    channels: int, ratio: float | None, hidden: int | None, *, normalised: bool = False, ratio_only: bool = False
+) -> int:
     """Width of a bottleneck, ``int(channels * ratio)`` as in the official code, or ``hidden`` as given.
+
+    ``ratio_only`` words the errors for a block that takes no ``hidden``.
 
     Raises:
         ValueError: a width below 1, naming the smallest valid ratio; or a width of 1 under a LayerNorm, whose output
@@ -160,7 +165,7 @@ def hidden_width(channels: int, ratio: float | None, hidden: int | None, *, norm
         width = check_channels(hidden, "hidden")
     else:
         if ratio is None or isinstance(ratio, bool) or not isinstance(ratio, (int, float, Fraction)):
-            raise TypeError(f"ratio={ratio!r} must be a number such as 1/16, or give hidden=")
+            raise TypeError(f"ratio={ratio!r} must be a number such as 1/16{'' if ratio_only else ', or give hidden='}")
         if not 0 < ratio < float("inf"):
             raise ValueError(f"ratio={ratio!r} must be positive and finite, such as 1/16")
         width = int(channels * ratio)
@@ -169,9 +174,14 @@ def hidden_width(channels: int, ratio: float | None, hidden: int | None, *, norm
         return width
     given = f"hidden={hidden}" if hidden is not None else f"ratio={format_option(ratio)}"
     if least > channels:
-        remedy = f"give hidden={least} or more, or switch the LayerNorm off"
+        remedy = (
+            f"{channels} channels are too few for it" if ratio_only else "give hidden=2, or switch the LayerNorm off"
+        )
     else:
-        remedy = f"the smallest valid ratio for {channels} channels is {least}/{channels} (hidden={least})"
+        smallest = least if int(channels * (least / channels)) == least else least + 1
+        remedy = f"the smallest valid ratio for {channels} channels is {smallest}/{channels}"
+        if not ratio_only:
+            remedy += f", or give hidden={least}"
     if width < 1:
         raise ValueError(f"{given} leaves a hidden width of 0 for {channels} channels; {remedy}")
     raise ValueError(f"{given} gives a hidden width of 1, whose LayerNorm is a constant; {remedy}")

@@ -17,13 +17,13 @@ from gcnet.blocks.spatial import (
     average,
     checked,
     convolve,
+    normalise,
     reset_parameters_,
-    saturate,
     sigmoid_gate,
 )
 from gcnet.ops.precision import full_precision, working_dtype
 
-for _leaf in ("average", "checked", "convolve", "saturate"):
+for _leaf in ("average", "checked", "convolve"):
     torch.fx.wrap(_leaf)
 
 
@@ -143,7 +143,7 @@ class SpatialGate(nn.Module):
         pair = (mean, maximum) if self.norm is None else (maximum, mean)
         logits = convolve(torch.cat(pair, 1), self.conv.weight, self.conv.bias)
         if self.norm is not None:
-            logits = self.norm(saturate(logits, self.conv.weight))
+            logits = normalise(self.norm, logits, self.conv.weight)
         return logits
 
 

@@ -21,7 +21,8 @@ class ContextBlock(Block):
     """:class:`GlobalContext` with the call, the parameter names and the 4-D shapes of the published code.
 
     State-dict keys ``conv_mask``, ``channel_add_conv.0/1/3`` and ``channel_mul_conv.0/1/3``, as in the official GCNet
-    repository and mmcv; the three are submodules that can be called, and None when unused.
+    repository and mmcv; the three are submodules that can be called, and None when unused. The block itself reads their
+    weights and does not call them: for the attention map use :meth:`attention_map` instead of a hook on ``conv_mask``.
 
     Args:
         inplanes: C.
@@ -68,7 +69,7 @@ class ContextBlock(Block):
         channels = inplanes if in_channels is None else in_channels
         self.channels = self.inplanes = check_channels(channels, "inplanes" if in_channels is None else "in_channels")
         self.ratio = ratio
-        self.planes = hidden_width(self.channels, ratio, None, normalised=True)
+        self.planes = hidden_width(self.channels, ratio, None, normalised=True, ratio_only=True)
         check_choice("pooling_type", pooling_type, ("att", "avg"))
         self.pooling_type = pooling_type
         self.fusion_types = _check_fusion_types(fusion_types)
@@ -148,7 +149,7 @@ def _weights(transform: nn.Sequential | None) -> Transform | None:
 
 
 def _check_fusion_types(fusion_types: Sequence[str]) -> tuple[str, ...]:
-    if isinstance(fusion_types, str) or not fusion_types:
+    if not isinstance(fusion_types, (tuple, list)) or not fusion_types:
         raise ValueError(f"fusion_types={fusion_types!r} must be a tuple out of {_FUSIONS}, such as ('channel_add',)")
     for name in fusion_types:
         check_choice("fusion_types", name, _FUSIONS)

@@ -150,6 +150,8 @@ class GlobalContext(Block):
 
 def check_fusion(fusion: str | Iterable[str]) -> tuple[str, ...]:
     """Normalise to a tuple in the order of the vocabulary; raise ValueError for anything else."""
+    if not isinstance(fusion, Iterable):
+        raise TypeError(f"fusion={fusion!r} must be a tuple out of {_FUSIONS}, such as ('add',)")
     names = (fusion,) if isinstance(fusion, str) else tuple(fusion)
     for name in names:
         check_choice("fusion", name, _FUSIONS)

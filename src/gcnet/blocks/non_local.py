@@ -5,17 +5,21 @@ Non-local Neural Networks, Wang et al., arXiv:1711.07971.
 
 from __future__ import annotations
 
+from math import isfinite
+
 import torch
 from torch import Tensor, nn
 
 from gcnet.blocks.base import Block, check_channels, check_choice, hidden_width, zero_
 from gcnet.ops import Projection, affinity_map, non_local
 from gcnet.ops.affinity import PAIRWISE, add_context, non_local_context
+from gcnet.ops.precision import saturate
 
 torch.fx.wrap("non_local")
 torch.fx.wrap("non_local_context")
 torch.fx.wrap("add_context")
 torch.fx.wrap("affinity_map")
+torch.fx.wrap("saturate")
 
 _SOFTMAX = ("gaussian", "embedded_gaussian")
 
@@ -50,11 +54,12 @@ class NonLocal(Block):
 
     Shape:
         [N, C, *spatial] to the same, in the dtype and memory format of the input. The weights have no spatial axes.
-        Memory grows with P * M per sample.
+        Memory grows with P * M per sample. An exported program with sub-sampling needs dynamic axes of at least twice
+        the window.
 
     Raises:
         ValueError: unknown options, a scale for a function that has none, an inner width below 1; in forward, an
-            attention map beyond ``gcnet.ops.affinity.AFFINITY_LIMIT``.
+            attention map beyond ``gcnet.ops.affinity.AFFINITY_LIMIT`` (not checked in compiled code).
 
     Example:
         >>> import torch
@@ -137,7 +142,7 @@ class NonLocal(Block):
         )
         if self.norm is None:
             return y
-        return add_context(x, self.norm(y.to(self.norm.weight.dtype)))
+        return add_context(x, self.norm(saturate(y, self.norm.weight)))
 
     def attention_map(self, x: Tensor) -> Tensor:
         """Weights omega [N, P, M] of M keys for each of P queries, for the features [N, C, *spatial]."""
@@ -170,17 +175,17 @@ def check_scale(scale: str | float | None, pairwise: str, width: int) -> float |
         raise ValueError(f"scale={scale!r} goes with {_SOFTMAX}; {pairwise!r} divides by the number of keys instead")
     if scale == "inverse_sqrt":
         return float(width**-0.5)
-    if isinstance(scale, (int, float)) and not isinstance(scale, bool):
+    if isinstance(scale, (int, float)) and not isinstance(scale, bool) and isfinite(scale):
         return float(scale)
     raise ValueError(f"scale={scale!r} is not one of None, 'inverse_sqrt', or a number")
 
 
 def check_window(size: int | tuple[int, ...]) -> int | tuple[int, ...]:
     """Raise ValueError unless ``size`` is a positive int or a tuple of such."""
-    sizes = (size,) if isinstance(size, int) else tuple(size)
+    sizes = size if isinstance(size, (tuple, list)) else (size,)
     if not sizes or any(isinstance(s, bool) or not isinstance(s, int) or s < 1 for s in sizes):
         raise ValueError(f"subsample_size={size!r} must be a positive int or one per spatial axis, such as (1, 2, 2)")
-    return size if isinstance(size, int) else sizes
+    return size if isinstance(size, int) else tuple(sizes)
 
 
 def _projection(layer: nn.Linear | None) -> Projection | None:

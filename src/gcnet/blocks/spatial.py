@@ -13,7 +13,9 @@ from torch import Tensor, nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gcnet.blocks.base import check_input
-from gcnet.ops.precision import full_precision, working_dtype
+from gcnet.ops.precision import full_precision, saturate, working_dtype
+
+torch.fx.wrap("saturate")
 
 CONV: dict[int, type[nn.Conv1d | nn.Conv2d | nn.Conv3d]] = {1: nn.Conv1d, 2: nn.Conv2d, 3: nn.Conv3d}
 NORM: dict[int, type[nn.BatchNorm1d | nn.BatchNorm2d | nn.BatchNorm3d]] = {
@@ -65,17 +67,9 @@ def convolve(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
         return _CONVOLVE[len(padding)](*operands, padding=padding)
 
 
-@torch.fx.wrap
-def saturate(x: Tensor, like: Tensor | None = None) -> Tensor:
-    """``x`` in the dtype of ``like``; what float16 cannot hold becomes its largest value instead of inf.
-
-    A normalisation turns inf into NaN.
-    """
-    dtype = x.dtype if like is None else like.dtype
-    if dtype == torch.float16:
-        limit = torch.finfo(dtype).max
-        x = x.clamp(-limit, limit)
-    return x.to(dtype)
+def normalise(norm: nn.Module, x: Tensor, like: Tensor | None = None) -> Tensor:
+    """``norm`` of ``x`` in the dtype of ``like``, finite for finite input in float16 too."""
+    return saturate(norm(saturate(x, like)))
 
 
 def sigmoid_gate(logits: Tensor, gate: str) -> Tensor:
@@ -110,7 +104,7 @@ class ChannelMLP(nn.Module):
         """[N, C] to [N, out]."""
         hidden = linear(context, self.reduce.weight, self.reduce.bias)
         if self.norm is not None:
-            hidden = self.norm(saturate(hidden, self.reduce.weight))
+            hidden = normalise(self.norm, hidden, self.reduce.weight)
         return linear(F.relu(hidden), self.expand.weight, self.expand.bias)
 
 
@@ -149,7 +143,7 @@ class ConvNormReLU(nn.Module):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, in, *spatial] to [N, out, *spatial]."""
-        return F.relu(self.norm(saturate(self.conv(x))))
+        return F.relu(normalise(self.norm, self.conv(saturate(x, self.conv.weight))))
 
 
 def reset_parameters_(module: nn.Module) -> None:

@@ -37,7 +37,7 @@ def by_stage(model: nn.Module, stages: str | Iterable[str] | None, blocks: Block
     found = next(iter(trunks.values()))
     if stages is None:
         stages = list(blocks) if isinstance(blocks, Mapping) else None
-    chosen = _strings("stages", stages, "c3")
+    chosen = strings("stages", stages, "c3")
     if not chosen:
         counts = ", ".join(f"{stage} ({len(paths)} blocks)" for stage, paths in found.items())
         raise ValueError(f"say where: stages=, out of {counts}; or match= with a pattern of module paths")
@@ -55,7 +55,7 @@ def by_stage(model: nn.Module, stages: str | Iterable[str] | None, blocks: Block
     return sites
 
 
-def _strings(name: str, given: str | Iterable[str] | None, example: str) -> tuple[str, ...]:
+def strings(name: str, given: str | Iterable[str] | None, example: str) -> tuple[str, ...]:
     """One string or several as a tuple; None as an empty one."""
     strings = (given,) if isinstance(given, str) else given or ()
     if isinstance(strings, bytes) or not isinstance(strings, Iterable):
@@ -96,7 +96,7 @@ def by_pattern(model: nn.Module, match: str | Iterable[str]) -> list[str]:
     Raises:
         ValueError: a pattern without a match, or matches nested in one another.
     """
-    patterns = _strings("match", match, "stages.*.blocks.*")
+    patterns = strings("match", match, "stages.*.blocks.*")
     if not patterns:
         raise ValueError("match= is empty; give a pattern such as 'stages.*.blocks.*'")
     names = host_modules(model)

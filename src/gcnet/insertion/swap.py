@@ -12,12 +12,21 @@ from torch import nn
 
 from gcnet.blocks.base import Block, format_option
 from gcnet.insertion.attach import check_unwrapped, host_modules, original_class, places_of
-from gcnet.insertion.match import path_matcher
+from gcnet.insertion.match import path_matcher, strings
 from gcnet.insertion.report import table
 from gcnet.layouts import FOREIGN, Foreign, Key, Reading, qualified_name
 from gcnet.layouts.twin import difference, known, restore, twin
 
-_HOOKS = ("_forward_hooks", "_forward_pre_hooks", "_backward_hooks", "_backward_pre_hooks")
+_HOOKS = (
+    "_forward_hooks",
+    "_forward_pre_hooks",
+    "_backward_hooks",
+    "_backward_pre_hooks",
+    "_state_dict_hooks",
+    "_state_dict_pre_hooks",
+    "_load_state_dict_pre_hooks",
+    "_load_state_dict_post_hooks",
+)
 
 
 @dataclass(frozen=True)
@@ -106,6 +115,8 @@ class SwapReport:
         for pair, block in zip(self._pairs, self.swapped, strict=True):
             if any(holder._modules.get(name) is not pair.ours for holder, name in pair.holders):
                 raise RuntimeError(f"{_join(block.paths)} is no longer the block that this swap put there")
+            if places_of(pair.ours):
+                raise RuntimeError(f"{_join(block.paths)} hosts a context block by now; gcnet.remove(model) first")
         for pair in self._pairs:
             restore(pair.ours, pair.theirs, pair.keys)
         for pair in self._pairs:
@@ -166,8 +177,8 @@ def swap(model: nn.Module, match: str | Iterable[str] | None = None) -> SwapRepo
             reading = foreign.read(module)
             distance = difference(module, foreign)
             ours = twin(module, foreign, reading)
-        except (ValueError, RuntimeError, AttributeError) as reason:
-            left.append(Left(paths, str(foreign), str(reason).partition("\n")[0]))
+        except (ValueError, RuntimeError, AttributeError, IndexError, TypeError) as reason:
+            left.append(Left(paths, str(foreign), " ".join(str(reason).split())))
             continue
         size = sum(parameter.numel() for parameter in ours.parameters())
         swapped.append(Swapped(paths, str(foreign), _call(foreign.block, reading), size, distance))
@@ -191,20 +202,16 @@ def _find(model: nn.Module) -> dict[tuple[str, ...], nn.Module]:
 def _choose(found: Mapping[tuple[str, ...], nn.Module], match: str | Iterable[str] | None) -> Iterable[tuple[str, ...]]:
     if match is None:
         return found
-    patterns = (match,) if isinstance(match, str) else tuple(match)
+    patterns = strings("match", match, "layer3.*.se")
     if not patterns:
         raise ValueError("match= is empty; give a pattern such as 'layer3.*.se', or leave it out to swap every block")
     chosen = set()
     for pattern in patterns:
-        if not isinstance(pattern, str):
-            raise TypeError(f"match= takes patterns such as 'layer3.*.se', not {pattern!r}")
         matcher = path_matcher(pattern)
         hits = {paths for paths in found if any(matcher.fullmatch(path) for path in paths)}
         if not hits:
-            some = ", ".join(f"{_join(paths)!r}" for paths in list(found)[:6])
-            raise ValueError(
-                f"match={pattern!r} matches none of the {len(found)} blocks that can be swapped: {some} ..."
-            )
+            some = ", ".join(f"{_join(paths)!r}" for paths in list(found)[:6]) + (" ..." if len(found) > 6 else "")
+            raise ValueError(f"match={pattern!r} matches none of the {len(found)} blocks that can be swapped: {some}")
         chosen |= hits
     return [paths for paths in found if paths in chosen]
 
@@ -225,6 +232,8 @@ def _check_replaceable(module: nn.Module, foreign: Foreign, paths: tuple[str, ..
     for part in module.modules():
         if "forward" in vars(part) or any(getattr(part, hooks) for hooks in _HOOKS):
             raise ValueError("it has hooks or a patched forward, which would be lost; remove them first")
+    if any(parameter._backward_hooks for parameter in module.parameters()):
+        raise ValueError("a parameter has gradient hooks, which would be lost; remove them first")
     if any(owners[id(parameter)] > 1 for parameter in module.parameters()):
         raise ValueError("it shares parameters with another module")
 

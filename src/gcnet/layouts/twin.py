@@ -59,7 +59,8 @@ def difference(module: nn.Module, foreign: Foreign) -> float:
     with torch.inference_mode(False), torch.no_grad():
         peer = copy.deepcopy(module).to_empty(device="cpu").double()
         for parameter in peer.parameters():
-            parameter.copy_(normal(*parameter.shape) * parameter[0].numel() ** -0.5)
+            inputs = parameter.numel() / parameter.shape[0] if parameter.dim() else 1
+            parameter.copy_(normal(*parameter.shape) * inputs**-0.5)
         for buffer in peer.buffers():
             buffer.copy_(normal(*buffer.shape).abs() + 0.5 if buffer.is_floating_point() else torch.zeros_like(buffer))
         reading = foreign.read(peer)

@@ -15,7 +15,18 @@ Implementation = TypeVar("Implementation", bound=Callable[..., object])
 BACKENDS = ("reference", "eager")
 
 _logger = logging.getLogger(__name__)
-_forced: str | None = os.environ.get("GCNET_BACKEND") or None
+_VARIABLE = "GCNET_BACKEND"
+
+
+def _checked(name: str, source: str = "backend") -> str:
+    if name not in BACKENDS:
+        raise ValueError(f"{source}={name!r}: there is no such backend; there are {', '.join(map(repr, BACKENDS))}")
+    return name
+
+
+_default: str | None = _checked(os.environ[_VARIABLE], _VARIABLE) if os.environ.get(_VARIABLE) else None
+_forced: str | None = _default
+_entered: list[list[str]] = []  # in the order of entry; threads may leave in another
 
 
 @contextmanager
@@ -38,23 +49,19 @@ def backend(name: str) -> Iterator[None]:
         True
     """
     global _forced
-    before = _forced
-    _forced = _checked(name)
+    entry = [_checked(name)]
+    _entered.append(entry)
+    _forced = name
     try:
         yield
     finally:
-        _forced = before
+        _entered[:] = [other for other in _entered if other is not entry]
+        _forced = _entered[-1][0] if _entered else _default
 
 
 def choose(op: str, implementations: Mapping[str, Implementation]) -> Implementation:
     """The implementation of ``op`` to run now."""
-    name = "eager" if _forced is None else _checked(_forced)
+    name = "eager" if _forced is None else _forced
     if not torch.compiler.is_compiling():
         _logger.debug("%s: %s", op, name)
     return implementations[name]
-
-
-def _checked(name: str) -> str:
-    if name not in BACKENDS:
-        raise ValueError(f"unknown backend {name!r}; there are {', '.join(map(repr, BACKENDS))}")
-    return name

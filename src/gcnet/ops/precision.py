@@ -32,3 +32,23 @@ def full_precision(x: Tensor) -> Iterator[None]:
             yield
     else:
         yield
+
+
+def saturate(x: Tensor, like: Tensor | None = None) -> Tensor:
+    """``x`` in the dtype of ``like``; what float16 cannot hold becomes its largest value instead of inf.
+
+    A normalisation turns inf into NaN.
+    """
+    dtype = x.dtype if like is None else like.dtype
+    if dtype == torch.float16:
+        limit = torch.finfo(dtype).max
+        x = x.clamp(-limit, limit)
+    return x.to(dtype)
+
+
+def within_range(hidden: Tensor) -> Tensor:
+    """``hidden`` [N, width] for a LayerNorm, rows beyond 1e15 scaled down to it, so that their variance is finite.
+
+    A LayerNorm does not see the scale of such rows, where its epsilon is nothing. All others are divided by exactly 1.
+    """
+    return hidden / (hidden.detach().abs().amax(dim=1, keepdim=True) / 1e15).clamp(min=1)

@@ -12,6 +12,7 @@ from gcnet.ops.affinity import eager, reference
 from gcnet.ops.affinity.subsample import max_subsample
 from gcnet.ops.backend import choose
 from gcnet.ops.precision import full_precision, working_dtype
+from gcnet.ops.shapes import check_features, check_shape
 
 __all__ = ["AFFINITY_LIMIT", "PAIRWISE", "Projection", "add_context", "affinity_map", "non_local", "non_local_context"]
 
@@ -108,6 +109,7 @@ def non_local_context(
     with full_precision(x):
         x = x.to(working_dtype(x, value.weight))
         _check_widths(x, value=value, query=query, key=key)
+        _check_out(x, value, out)
         queries, keys = _queries_and_keys(x, query, key, pairwise, concat_weight, scale, subsample, subsample_size)
         values = _project(x, value, subsample, subsample_size)
         aggregate = choose("non_local", _AGGREGATE)
@@ -191,14 +193,26 @@ def _linear(x: Tensor, projection: Projection | None) -> Tensor:
 
 
 def _check_widths(x: Tensor, **projections: Projection | None) -> None:
-    if x.dim() < 3:
-        raise ValueError(f"x: expected [N, C, *spatial] with at least one spatial axis, got shape {tuple(x.shape)}")
+    check_features(x)
     for name, projection in projections.items():
-        if projection is not None and (projection.weight.dim() != 2 or projection.weight.shape[1] != x.shape[1]):
-            raise ValueError(
-                f"{name}: weight {tuple(projection.weight.shape)} does not take the {x.shape[1]} channels of "
-                f"x {tuple(x.shape)}; expected [width, {x.shape[1]}]"
-            )
+        if projection is None:
+            continue
+        if not isinstance(projection, Projection):
+            raise TypeError(f"{name}: expected a gcnet.ops.Projection, got {type(projection).__name__}")
+        if projection.weight.dim() != 2:
+            raise ValueError(f"{name}.weight: expected [width, C], got {list(projection.weight.shape)}")
+        width = projection.weight.shape[0]
+        check_shape(f"{name}.weight", projection.weight, (width, x.shape[1]), x)
+        if projection.bias is not None:
+            check_shape(f"{name}.bias", projection.bias, (width,), x)
+
+
+def _check_out(x: Tensor, value: Projection, out: Projection) -> None:
+    if not isinstance(out, Projection):
+        raise TypeError(f"out: expected a gcnet.ops.Projection, got {type(out).__name__}")
+    check_shape("out.weight", out.weight, (x.shape[1], value.weight.shape[0]), x)
+    if out.bias is not None:
+        check_shape("out.bias", out.bias, (x.shape[1],), x)
 
 
 def _check_arguments(
@@ -217,6 +231,12 @@ def _check_arguments(
         raise ValueError(f"pairwise={pairwise!r} takes {needs}")
     if (concat_weight is not None) != (pairwise == "concatenation"):
         raise ValueError(f"concat_weight= goes with pairwise='concatenation' and only with it, got {pairwise!r}")
+    if query is not None and key is not None:
+        widths = query.weight.shape[0], key.weight.shape[0]
+        if widths[0] != widths[1]:
+            raise ValueError(f"query and key must have one width, got {widths[0]} and {widths[1]}")
+        if concat_weight is not None and tuple(concat_weight.shape) != (1, 2 * widths[0]):
+            raise ValueError(f"concat_weight: expected [1, {2 * widths[0]}], got {list(concat_weight.shape)}")
     if scale is not None and pairwise in ("dot_product", "concatenation"):
         raise ValueError(f"scale={scale} goes with the softmax functions; {pairwise!r} divides by the number of keys")
     if subsample not in (None, "before", "after"):

@@ -21,6 +21,8 @@ def max_subsample(x: Tensor, size: int | tuple[int, ...]) -> Tensor:
     sizes = (size,) * len(spatial) if isinstance(size, int) else size
     if len(sizes) != len(spatial):
         raise ValueError(f"subsample_size={size} has {len(sizes)} axes, the map has {len(spatial)}: {tuple(x.shape)}")
+    if any(extent < 1 for extent in sizes):
+        raise ValueError(f"subsample_size={size} must be at least 1 on every axis")
     window = [s if extent >= s else extent for s, extent in zip(sizes, spatial, strict=True)]
     if torch.are_deterministic_algorithms_enabled():
         return _max_by_reshaping(x, window)

@@ -7,6 +7,7 @@ from torch import Tensor
 from gcnet.ops.backend import choose
 from gcnet.ops.context import eager, reference
 from gcnet.ops.context.transform import Transform
+from gcnet.ops.shapes import check_features, check_shape
 
 __all__ = ["Transform", "attention_map", "global_context", "simplified_non_local", "squeeze_excite"]
 
@@ -56,7 +57,7 @@ def global_context(
         raise ValueError("global_context needs scale=, add= or both; with neither there is nothing to fuse")
     if gate not in _GATES:
         raise ValueError(f"gate={gate!r} is not one of {', '.join(map(repr, _GATES))}")
-    _check_shapes(x, key_weight, scale=scale, add=add)
+    _check_shapes(x, key_weight, key_bias, scale=scale, add=add)
     return choose("global_context", _CONTEXT_BLOCK)(x, key_weight, key_bias, scale, add, gate, centred)
 
 
@@ -89,6 +90,8 @@ def simplified_non_local(
         >>> ops.simplified_non_local(x, torch.randn(1, 8), None, torch.eye(8)).shape
         torch.Size([2, 8, 5])
     """
+    if key_weight is None:
+        raise ValueError("key_weight=None: this block pools by attention; global_context(x, None, ...) by the average")
     return global_context(x, key_weight, key_bias, add=Transform(value_weight, value_bias))
 
 
@@ -152,26 +155,48 @@ def attention_map(x: Tensor, key_weight: Tensor, key_bias: Tensor | None = None)
         >>> ops.attention_map(torch.randn(2, 8, 5, 5), torch.zeros(1, 8))[0, 0].item()
         0.0399...
     """
-    _check_shapes(x, key_weight)
+    _check_shapes(x, key_weight, key_bias)
     return choose("attention_map", _ATTENTION)(x, key_weight, key_bias)
 
 
-def _check_shapes(x: Tensor, key_weight: Tensor | None, **transforms: Transform | None) -> None:
-    if x.dim() < 3:
-        raise ValueError(f"x: expected [N, C, *spatial] with at least one spatial axis, got shape {tuple(x.shape)}")
+def _check_shapes(
+    x: Tensor, key_weight: Tensor | None, key_bias: Tensor | None = None, **transforms: Transform | None
+) -> None:
+    check_features(x)
     channels = x.shape[1]
-    if key_weight is not None and (
-        key_weight.dim() != 2 or key_weight.shape[0] != 1 or key_weight.shape[1] != channels
-    ):
-        raise ValueError(f"key_weight: expected [1, {channels}] for x {tuple(x.shape)}, got {tuple(key_weight.shape)}")
+    if key_weight is not None:
+        check_shape("key_weight", key_weight, (1, channels), x)
+    if key_bias is not None:
+        check_shape("key_bias", key_bias, (1,), x)
     for name, transform in transforms.items():
-        if transform is None:
-            continue
-        if transform.activation not in (None, "relu", "silu"):
-            raise ValueError(f"{name}: activation={transform.activation!r} is not one of 'relu', 'silu', None")
-        first = transform.expand_weight if transform.reduce_weight is None else transform.reduce_weight
-        if first.dim() != 2 or first.shape[1] != channels or transform.expand_weight.shape[0] != channels:
-            raise ValueError(
-                f"{name}: weights {tuple(first.shape)} and {tuple(transform.expand_weight.shape)} "
-                f"do not map {channels} channels to {channels}, as x {tuple(x.shape)} needs"
-            )
+        if transform is not None:
+            _check_transform(name, transform, channels, x)
+
+
+def _check_transform(name: str, transform: Transform, channels: int, x: Tensor) -> None:
+    if not isinstance(transform, Transform):
+        raise TypeError(f"{name}: expected a gcnet.ops.Transform, got {type(transform).__name__}")
+    if transform.activation not in (None, "relu", "silu"):
+        raise ValueError(f"{name}: activation={transform.activation!r} is not one of 'relu', 'silu', None")
+    inner = {field: getattr(transform, field) for field in ("reduce_bias", "norm_weight", "norm_bias", "activation")}
+    if transform.reduce_weight is None:
+        given = [field for field, value in inner.items() if value is not None]
+        if given:
+            raise ValueError(f"{name}: {given[0]} belongs to a bottleneck, which needs reduce_weight")
+        hidden = channels
+    else:
+        if transform.reduce_weight.dim() != 2:
+            raise ValueError(f"{name}.reduce_weight: expected [hidden, C], got {tuple(transform.reduce_weight.shape)}")
+        hidden = transform.reduce_weight.shape[0]
+        check_shape(f"{name}.reduce_weight", transform.reduce_weight, (hidden, channels), x)
+    if transform.norm_bias is not None and transform.norm_weight is None:
+        raise ValueError(f"{name}: norm_bias needs norm_weight")
+    check_shape(f"{name}.expand_weight", transform.expand_weight, (channels, hidden), x)
+    for field, size in (
+        ("expand_bias", channels),
+        ("reduce_bias", hidden),
+        ("norm_weight", hidden),
+        ("norm_bias", hidden),
+    ):
+        if getattr(transform, field) is not None:
+            check_shape(f"{name}.{field}", getattr(transform, field), (size,), x)

@@ -13,7 +13,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from gcnet.ops.context.transform import Transform
-from gcnet.ops.precision import full_precision, working_dtype
+from gcnet.ops.precision import full_precision, within_range, working_dtype
 
 
 def _hard_sigmoid(t: Tensor) -> Tensor:
@@ -63,7 +63,7 @@ def apply_transform(context: Tensor, transform: Transform) -> Tensor:
         if transform.norm_weight is not None:
             width = (transform.norm_weight.shape[0],)
             affine = (_cast(transform.norm_weight, hidden), _cast(transform.norm_bias, hidden))
-            hidden = F.layer_norm(hidden, width, *affine, eps=transform.norm_eps)
+            hidden = F.layer_norm(within_range(hidden), width, *affine, eps=transform.norm_eps)
         if transform.activation is not None:
             hidden = _ACTIVATIONS[transform.activation](hidden)
     return _linear(hidden, transform.expand_weight, transform.expand_bias)

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gcnet.ops.context.transform import Transform
-from gcnet.ops.precision import working_dtype
+from gcnet.ops.precision import within_range, working_dtype
 
 
 def attention(x: Tensor, key_weight: Tensor, key_bias: Tensor | None) -> Tensor:
@@ -55,6 +55,7 @@ def apply_transform(context: Tensor, transform: Transform) -> Tensor:
     if transform.reduce_weight is not None:
         hidden = _affine(hidden, transform.reduce_weight, transform.reduce_bias)
         if transform.norm_weight is not None:
+            hidden = within_range(hidden)
             mean = hidden.mean(dim=1, keepdim=True)
             variance = ((hidden - mean) ** 2).mean(dim=1, keepdim=True)
             hidden = (
