@@ -413,3 +413,23 @@ def test_a_failure_changes_nothing(monkeypatch):
     with pytest.raises(KeyError):
         swap(model)
     assert list(model) == before
+
+
+class WithTemperature(SqueezeExcitation):
+    def __init__(self, *args):
+        super().__init__(*args)
+        self.temperature = nn.Parameter(torch.tensor(1.0))
+
+
+def test_one_odd_subclass_does_not_stop_the_others():
+    report = swap(nn.Sequential(SqueezeExcitation(64, 8), WithTemperature(64, 8)))
+    assert [block.paths for block in report] == [("0",)]
+    assert [block.paths for block in report.left] == [("1",)]
+
+
+def test_undo_refuses_blocks_that_became_hosts():
+    model = nn.Sequential(nn.Conv2d(3, 64, 1), SqueezeExcitation(64, 8))
+    report = swap(model)
+    insert(model, GlobalContext.spec(), match="1")
+    with pytest.raises(RuntimeError, match=r"gcnet.remove\(model\) first"):
+        report.undo()

@@ -55,7 +55,7 @@ class NonLocal(Block):
     Shape:
         [N, C, *spatial] to the same, in the dtype and memory format of the input. The weights have no spatial axes.
         Memory grows with P * M per sample. An exported program with sub-sampling needs dynamic axes of at least twice
-        the window.
+        the window, and fixed ones on torch before 2.15, whose pooling bakes in whether an axis is even.
 
     Raises:
         ValueError: unknown options, a scale for a function that has none, an inner width below 1; in forward, an
