@@ -11,7 +11,7 @@ pytest.importorskip("lightning")
 
 from gcnet.recipes.classification import classification
 from gcnet.training.classification import ClassificationTask
-from gcnet.training.classification_run import ClassificationConfig, run_classification
+from gcnet.training.classification_run import ClassificationConfig, build_network, run_classification
 
 
 @pytest.fixture(scope="module")
@@ -160,7 +160,7 @@ def test_resume_needs_a_checkpoint_and_the_same_network(config, tmp_path):
 def test_added_blocks_have_their_own_rate_and_norms_no_decay(config):
     from gcnet.training.classification_run import build_network
 
-    task = ClassificationTask(build_network(config, 2), 2, lr=0.1, added_lr=0.5, weight_decay=0.05)
+    task = ClassificationTask(build_network(config, 2), ("a", "b"), lr=0.1, added_lr=0.5, weight_decay=0.05)
 
     class Steps:
         estimated_stepping_batches = 10
@@ -173,3 +173,74 @@ def test_added_blocks_have_their_own_rate_and_norms_no_decay(config):
         ("added", 0.5, 0.05),
         ("added, no decay", 0.5, 0.0),
     }
+
+
+@pytest.fixture
+def one_epoch(config):
+    config = dataclasses.replace(config, epochs=1)
+    return config, run_classification(config)
+
+
+def test_a_refused_resume_changes_nothing(one_epoch, tmp_path):
+    config, run = one_epoch
+    before = (run / "config.json").read_text()
+    for name in ("green", "red"):
+        (tmp_path / "other" / name).mkdir(parents=True)
+        for index in range(4):
+            Image.new("RGB", (8, 8)).save(tmp_path / "other" / name / f"{index}.png")
+    with pytest.raises(ValueError, match="classes are green, red; .* was trained on blue, red"):
+        run_classification(dataclasses.replace(config, epochs=2, data=tmp_path / "other"), run)
+    assert (run / "config.json").read_text() == before
+
+
+def test_a_moved_run_keeps_its_best_epoch(one_epoch):
+    config, run = one_epoch
+    moved = run.rename(run.with_name("moved"))
+    checkpoints = moved / "checkpoints"
+    for path in checkpoints.iterdir():
+        content = torch.load(path, weights_only=True)
+        (state,) = (value for key, value in content["callbacks"].items() if key.startswith("RunCheckpoint"))
+        state["best_model_score"] = torch.tensor(2.0)
+        state["best_k_models"] = {name: torch.tensor(2.0) for name in state["best_k_models"]}
+        state["kth_value"] = torch.tensor(2.0)
+        torch.save(content, path)
+    best = (checkpoints / "best.ckpt").read_bytes()
+    run_classification(dataclasses.replace(config, epochs=2), moved)
+    assert (checkpoints / "best.ckpt").read_bytes() == best
+
+
+@pytest.mark.parametrize("content", [b"", b"text", b"PK\x03\x04 cut"])
+def test_damaged_runs_are_named(one_epoch, content):
+    config, run = one_epoch
+    (run / "checkpoints" / "last.ckpt").write_bytes(content)
+    with pytest.raises(ValueError, match=r"last.ckpt is damaged .* best.ckpt"):
+        run_classification(dataclasses.replace(config, epochs=2), run)
+    (run / "config.json").write_bytes(content)
+    with pytest.raises(ValueError, match=r"config.json is damaged"):
+        ClassificationConfig.load(run)
+
+
+def test_best_weights_of_a_run_with_blocks_are_weights(one_epoch):
+    config, run = one_epoch
+    best = str(run / "checkpoints" / "best.ckpt")
+    net = build_network(dataclasses.replace(config, weights=best), 2)
+    state = torch.load(best, weights_only=True)["state_dict"]
+    assert all(torch.equal(value, state[f"net.{name}"]) for name, value in net.state_dict().items())
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(config):
+    with pytest.raises(ValueError, match=r"lr=1e\+30: the loss is .* lower it"):
+        run_classification(dataclasses.replace(config, lr=1e30, warmup=0.0, epochs=3))
+
+
+def test_sizes_the_network_does_not_take(config):
+    config = dataclasses.replace(config, backbone="timm:vit_tiny_patch16_224", block="none")
+    with pytest.raises(ValueError, match="image_size=32: VisionTransformer does not run"):
+        run_classification(config)
+    assert not config.out.exists()
+
+
+def test_out_that_cannot_be_written(config, tmp_path):
+    (tmp_path / "file").write_text("")
+    with pytest.raises(ValueError, match=r"out=.*file.runs: cannot be written"):
+        run_classification(dataclasses.replace(config, out=tmp_path / "file" / "runs"))

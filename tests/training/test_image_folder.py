@@ -5,7 +5,14 @@ from PIL import Image
 
 pytest.importorskip("torchvision")
 
-from gcnet.training.image_folder import LabelledImages, check_headers, find_images, train_transform, val_transform
+from gcnet.training.image_folder import (
+    LabelledImages,
+    check_headers,
+    find_images,
+    to_rgb,
+    train_transform,
+    val_transform,
+)
 
 
 def make(folder, count=4, colour=(200, 30, 30)):
@@ -118,3 +125,38 @@ def test_any_mode_becomes_three_channels(tmp_path, transform, mode):
     image, label = LabelledImages([(path, 1)], transform(12))[0]
     assert image.shape == (3, 12, 12)
     assert label == 1
+
+
+@pytest.mark.parametrize("names", [("Train", "Val"), ("training", "validation"), ("val", "test")])
+def test_split_names_are_no_classes(tmp_path, names):
+    for name in names:
+        make(tmp_path / name / "a")
+    with pytest.raises(ValueError, match="look like splits"):
+        find_images(tmp_path)
+
+
+def test_other_files_are_listed(split_root):
+    (split_root / "train" / "a" / "notes.txt").write_text("x")
+    make(split_root / "test" / "a", 1)
+    assert {path.name for path in find_images(split_root).unused} == {"notes.txt", "0.jpg"}
+
+
+def test_pictures_become_upright_8_bit_rgb(tmp_path):
+    grey = Image.new("I;16", (3, 2), 32768)
+    grey.save(tmp_path / "16.png")
+    with Image.open(tmp_path / "16.png") as picture:
+        assert to_rgb(picture).getpixel((0, 0)) == (128, 128, 128)
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    Image.new("RGB", (40, 30)).save(tmp_path / "phone.jpg", exif=exif)
+    with Image.open(tmp_path / "phone.jpg") as picture:
+        assert to_rgb(picture).size == (30, 40)
+    Image.new("F", (3, 2), 0.5).save(tmp_path / "float.tiff")
+    with pytest.raises(ValueError, match=r"float.tiff: cannot be decoded \(floating-point"):
+        LabelledImages([(tmp_path / "float.tiff", 0)], lambda image: image)[0]
+
+
+def test_dangling_link_is_named(tmp_path):
+    (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
+    with pytest.raises(ValueError, match=r"gone.png: cannot be read .* Repair or remove"):
+        check_headers([(tmp_path / "gone.png", 0)])

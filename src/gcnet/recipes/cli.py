@@ -75,7 +75,7 @@ def _parse(program: str, default: Any, argv: list[str], note: str = "") -> Any:
         return PrimitiveConstructorSpec(
             nargs=1,
             metavar="NUMBER",
-            instance_from_str=lambda words: float(Fraction(words[0])),
+            instance_from_str=lambda words: _number(words[0]),
             is_instance=lambda value: isinstance(value, int | float),
             str_from_instance=lambda value: [f"{value:g}"],
         )
@@ -104,6 +104,13 @@ def _parse(program: str, default: Any, argv: list[str], note: str = "") -> Any:
     )
 
 
+def _number(text: str) -> float:
+    try:
+        return float(Fraction(text))
+    except ZeroDivisionError:
+        raise ValueError(f"{text} divides by zero") from None
+
+
 def _guarded(program: str, run: Callable[[], None]) -> int:
     """Exit status of ``run``: a user's mistake becomes one line, Ctrl-C a clear message. The parser ends by itself."""
     try:
@@ -114,7 +121,7 @@ def _guarded(program: str, run: Callable[[], None]) -> int:
     except ModuleNotFoundError as error:
         print(f'{program} needs {error.name!r}: pip install "gcnet[train]"', file=sys.stderr)
         return 1
-    except (ValueError, FileNotFoundError, FileExistsError) as error:
+    except (ValueError, OSError) as error:
         print(f"{program}: {_last_line(error)}", file=sys.stderr)
         return 2
     return 0

@@ -34,16 +34,27 @@ def build_backbone(name: str, classes: int, weights: str | None = None) -> nn.Mo
     if library == "timm":
         import timm
 
-        net: nn.Module = timm.create_model(model, num_classes=classes, pretrained=pretrained)
+        try:
+            net: nn.Module = timm.create_model(model, num_classes=classes, pretrained=pretrained)
+        except OSError as error:
+            raise _not_downloaded(error) from error
     else:
         from torchvision import models
 
         net = models.get_model(model, weights=None, num_classes=classes)
         if pretrained:
-            load_weights(net, models.get_model_weights(model).DEFAULT.get_state_dict(progress=True), source=name)
+            try:
+                state = models.get_model_weights(model).DEFAULT.get_state_dict(progress=True)
+            except OSError as error:
+                raise _not_downloaded(error) from error
+            load_weights(net, state, source=name)
     if weights is not None and not pretrained:
         load_weights(net, read_weights(Path(weights)), source=weights)
     return net
+
+
+def _not_downloaded(error: OSError) -> ValueError:
+    return ValueError(f"weights='pretrained': cannot be downloaded ({error}); give the path of a file instead")
 
 
 def _find(name: str) -> tuple[str, str]:
@@ -61,7 +72,8 @@ def _find(name: str) -> tuple[str, str]:
     names = known[library] if library else [*known["torchvision"], *known["timm"]]
     near = list(dict.fromkeys(difflib.get_close_matches(model, names, n=4)))
     hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else "; see timm.list_models()"
-    raise ValueError(f"backbone={name!r}: {library or 'neither torchvision nor timm'} has no such model{hint}")
+    lacking = f"{library} has no" if library else "neither torchvision nor timm has"
+    raise ValueError(f"backbone={name!r}: {lacking} such model{hint}")
 
 
 def read_weights(path: Path) -> dict[str, Tensor]:
@@ -72,7 +84,8 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         ValueError: the file holds no state dict.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"weights={path}: no such file (give a path, or 'pretrained' to download)")
+        what = "is a folder" if path.is_dir() else "no such file"
+        raise FileNotFoundError(f"weights={path}: {what} (give a path, or 'pretrained' to download)")
     content: Any
     try:
         if path.suffix == ".safetensors":
@@ -82,7 +95,10 @@ def read_weights(path: Path) -> dict[str, Tensor]:
         else:
             content = torch.load(path, map_location="cpu", weights_only=True)
     except Exception as error:
-        raise ValueError(f"weights={path}: cannot be read as weights ({type(error).__name__}: {error})") from error
+        raise ValueError(
+            f"weights={path}: cannot be read as weights without executing code in it ({type(error).__name__}); save "
+            "the tensors alone, with torch.save(model.state_dict(), path)"
+        ) from error
     if isinstance(content, Mapping):
         content = next((content[key] for key in ("state_dict", "model", "model_state_dict") if key in content), content)
     if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
@@ -112,4 +128,7 @@ def load_weights(net: nn.Module, weights: Mapping[str, Tensor], *, source: str) 
         detail = f"{wrong[0]} is missing or has another shape" if wrong else f"{unknown[0]} is not part of the model"
         raise ValueError(f"weights={source}: {count} names do not fit {type(net).__name__}; {detail}")
     net.load_state_dict({key: value for key, value in weights.items() if key not in unfit}, strict=False)
-    return tuple(key for key in unfit if key.startswith(last))
+    new = tuple(key for key in unfit if key.startswith(last))
+    if new:
+        print(f"not in {source}, stays new: {', '.join(new)}")
+    return new

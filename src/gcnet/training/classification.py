@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -21,7 +22,7 @@ class ClassificationTask(LightningModule):
 
     Args:
         net: [N, 3, H, W] to logits [N, classes].
-        classes: number of classes.
+        class_names: names of the classes, in the order of the logits; part of the checkpoint.
         lr: peak learning rate of the host.
         added_lr: of the inserted blocks; as ``lr`` by default.
         weight_decay: of AdamW.
@@ -36,7 +37,7 @@ class ClassificationTask(LightningModule):
     def __init__(
         self,
         net: nn.Module,
-        classes: int,
+        class_names: Sequence[str],
         *,
         lr: float = 1e-3,
         added_lr: float | None = None,
@@ -46,6 +47,8 @@ class ClassificationTask(LightningModule):
     ) -> None:
         super().__init__()
         self.net = net
+        self.class_names = tuple(class_names)
+        classes = len(self.class_names)
         self.lr = lr
         self.added_lr = added_lr
         self.weight_decay = weight_decay
@@ -66,6 +69,8 @@ class ClassificationTask(LightningModule):
         """Mean cross-entropy."""
         images, labels = batch
         loss = functional.cross_entropy(self(images), labels, label_smoothing=self.label_smoothing)
+        if not torch.isfinite(loss):
+            raise ValueError(f"lr={self.lr}: the loss is {loss.item()} at step {self.global_step}; lower it")
         self.log("train_loss", loss, on_step=False, on_epoch=True)
         return loss
 
@@ -106,6 +111,7 @@ class ClassificationTask(LightningModule):
     def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Keep the history, so that a resumed run draws its whole curve."""
         checkpoint["history"] = self.history
+        checkpoint["classes"] = list(self.class_names)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take the history back."""

@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import json
 import time
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from torch.utils.data import DataLoader
 from gcnet import insertion
 from gcnet.blocks.base import check_choice
 from gcnet.blocks.names import BLOCKS, block_spec
-from gcnet.training.backbones import build_backbone
+from gcnet.training.backbones import build_backbone, load_weights, read_weights
 from gcnet.training.classification import ClassificationTask
 from gcnet.training.curves import classification_curves
 from gcnet.training.image_folder import (
@@ -117,14 +118,18 @@ class ClassificationConfig:
 
         Raises:
             FileNotFoundError: ``run`` is no folder of a run.
+        ValueError: the file is damaged.
         """
         path = run / "config.json"
         if not path.is_file():
             raise FileNotFoundError(f"resume={run}: no such run (it has no config.json)")
-        saved = json.loads(path.read_text())
-        saved.update({name: Path(saved[name]) for name in ("data", "out")})
-        saved.update({name: tuple(saved[name]) for name in ("stages", "match")})
-        return cls(**saved)
+        try:
+            saved = json.loads(path.read_text())
+            saved.update({name: Path(saved[name]) for name in ("data", "out")})
+            saved.update({name: tuple(saved[name]) for name in ("stages", "match")})
+            return cls(**saved)
+        except (ValueError, KeyError, TypeError, AttributeError) as error:
+            raise ValueError(f"resume={run}: {path} is damaged ({type(error).__name__}: {error})") from error
 
 
 _SAME_ON_RESUME = ("backbone", "block", "ratio", "stages", "match", "position", "image_size", "seed")
@@ -144,28 +149,34 @@ def run_classification(config: ClassificationConfig, resume: Path | None = None)
     Raises:
         ValueError, FileNotFoundError: naming the argument or the file.
     """
-    finished = _check_resume(config, resume) if resume else 0
     images = find_images(config.data, config.val_fraction)
+    config = dataclasses.replace(config, data=config.data.resolve())  # a run may go on from another folder
+    finished = _check_resume(config, resume, images.classes) if resume else 0
     if config.batch_size > len(images.train):
         raise ValueError(f"batch_size={config.batch_size} is more than the {len(images.train)} training images")
     seed_everything(config.seed + finished, verbose=False)  # a resumed run does not repeat the order it began with
     net = build_network(config, len(images.classes))
+    _check_runs(net, config.image_size)
     if config.check_files:
         check_headers(images.train + images.val)
 
     run = resume or new_run_folder(config.out)
     save_json(run / "config.json", config)
     print(f"{len(images.train)} training and {len(images.val)} validation images of {len(images.classes)} classes")
+    if images.unused:
+        kinds = Counter(path.suffix or "without suffix" for path in images.unused)
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+        print(f"{len(images.unused)} other files are not used ({counts}), such as {images.unused[0]}")
     task = ClassificationTask(
         net,
-        len(images.classes),
+        images.classes,
         lr=config.lr,
         added_lr=config.added_lr,
         weight_decay=config.weight_decay,
         warmup=config.warmup,
         label_smoothing=config.label_smoothing,
     )
-    checkpoints = ModelCheckpoint(
+    checkpoints = RunCheckpoint(
         run / "checkpoints",
         filename="best",
         monitor="val_top1",
@@ -195,13 +206,47 @@ def run_classification(config: ClassificationConfig, resume: Path | None = None)
     return run
 
 
+class RunCheckpoint(ModelCheckpoint):
+    """Checkpoints of a run that may have been moved or copied since they were written."""
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the best score and path, in the folder as it is now."""
+        folder = Path(self.dirpath or ".")
+
+        def moved(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        best = {moved(path): score for path, score in state_dict["best_k_models"].items()}
+        here = {name: moved(state_dict[name]) for name in paths}
+        super().load_state_dict({**state_dict, **here, "best_k_models": best, "dirpath": self.dirpath})
+
+
+def _check_runs(net: nn.Module, size: int) -> None:
+    """Raise ValueError unless the network takes images of this size."""
+    net.eval()
+    try:
+        with torch.no_grad():
+            net(torch.zeros(2, 3, size, size))
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"image_size={size}: {type(net).__name__} does not run on such images ({reason})") from error
+    finally:
+        net.train()
+
+
 def build_network(config: ClassificationConfig, classes: int) -> nn.Module:
-    """The backbone with its blocks; prints where they went."""
-    net = build_backbone(config.backbone, classes, config.weights)
+    """The backbone with its blocks; prints where they went. Weights of a network with blocks are loaded after them."""
+    weights = config.weights
+    from_file = None if weights in (None, "pretrained") else read_weights(Path(str(weights)))
+    with_blocks = from_file is not None and any(".context_block" in name for name in from_file)
+    net = build_backbone(config.backbone, classes, None if with_blocks else weights)
     spec = block_spec(config.block, config.ratio, init="identity")
     if spec is not None:
         where: dict[str, Any] = {"match": config.match} if config.match else {"stages": config.stages}
         print(insertion.insert(net, spec, position=config.position, **where))
+    if from_file is not None and with_blocks:
+        load_weights(net, from_file, source=str(weights))
     return net
 
 
@@ -213,10 +258,22 @@ def last_checkpoint(run: Path) -> Path:
     return path
 
 
-def _check_resume(config: ClassificationConfig, run: Path) -> int:
+def _check_resume(config: ClassificationConfig, run: Path, classes: tuple[str, ...]) -> int:
     """Epochs the run has finished; raises unless it can go on under ``config``."""
     saved = ClassificationConfig.load(run)
-    finished = len(torch.load(last_checkpoint(run), map_location="cpu", weights_only=True)["history"])
+    path = last_checkpoint(run)
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        finished, trained = len(checkpoint["history"]), tuple(checkpoint["classes"])
+    except Exception as error:
+        raise ValueError(
+            f"resume={run}: {path} is damaged or no checkpoint of a classifier ({type(error).__name__}); the weights of "
+            f"the best epoch may be whole: --weights {path.with_name('best.ckpt')}"
+        ) from error
+    if trained != classes:
+        raise ValueError(
+            f"data={config.data}: its classes are {', '.join(classes)}; {run} was trained on {', '.join(trained)}"
+        )
     if finished >= config.epochs:
         raise ValueError(f"epochs={config.epochs}: {run} has finished {finished}; ask for more to go on")
     for name in _SAME_ON_RESUME:

@@ -9,13 +9,15 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+import numpy as np
 import torch
-from PIL import Image
+from PIL import Image, ImageOps
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms import InterpolationMode, v2
 
-SUFFIXES = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
+_SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which pretrained backbones expect
 
 Sample = tuple[Path, int]
@@ -29,11 +31,13 @@ class ImageFolder:
         classes: names of the class folders, sorted; the index of a class is its place here.
         train: files to train on.
         val: files to validate on.
+        unused: other files in the folder, hidden ones aside.
     """
 
     classes: tuple[str, ...]
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
+    unused: tuple[Path, ...] = ()
 
 
 def find_images(root: Path, val_fraction: float = 0.2) -> ImageFolder:
@@ -73,7 +77,10 @@ def find_images(root: Path, val_fraction: float = 0.2) -> ImageFolder:
             raise ValueError(f"{where}: class folder {odd[0]!r} is missing; train and {held_out.name} must agree")
     else:
         train, val = {}, {}
-        for name, files in _class_files(root).items():
+        found = _class_files(root)
+        if all(name.lower() in _SPLITS for name in found):
+            raise ValueError(f"data={root}: {', '.join(found)} look like splits, not classes; name them train and val")
+        for name, files in found.items():
             if len(files) < 2:
                 raise ValueError(f"{root / name}: holds one image; a class needs two or more to be split")
             count = min(max(1, round(val_fraction * len(files))), len(files) - 1)
@@ -83,10 +90,13 @@ def find_images(root: Path, val_fraction: float = 0.2) -> ImageFolder:
     classes = tuple(train)
     if len(classes) < 2:
         raise ValueError(f"data={root}: found one class only ({classes[0]!r}); classification needs two or more")
+    used = {file for split in (train, val) for files in split.values() for file in files}
+    visible = (path for path in sorted(root.rglob("*")) if path.is_file() and not path.name.startswith("."))
     return ImageFolder(
         classes,
         tuple((file, index) for index, name in enumerate(classes) for file in train[name]),
         tuple((file, index) for index, name in enumerate(classes) for file in val[name]),
+        tuple(file for file in visible if file not in used),
     )
 
 
@@ -114,7 +124,8 @@ def check_headers(samples: Sequence[Sample]) -> None:
             with Image.open(sample[0]):
                 return None
         except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = "it is empty" if sample[0].stat().st_size == 0 else str(error)
+            there = sample[0].exists()
+            reason = "it is empty" if there and sample[0].stat().st_size == 0 else str(error)
             return f"{sample[0]}: cannot be read as an image ({reason})"
 
     with ThreadPoolExecutor(8) as pool:
@@ -138,10 +149,28 @@ class LabelledImages(Dataset[tuple[Tensor, int]]):
         path, label = self.samples[index]
         try:
             with Image.open(path) as picture:
-                image = picture.convert("RGB")
-        except (OSError, SyntaxError) as error:
+                image = to_rgb(picture)
+        except (OSError, SyntaxError, ValueError) as error:
             raise ValueError(f"{path}: cannot be decoded ({error}). Repair or remove it") from error
         return self.transform(image), label
+
+
+def to_rgb(picture: Image.Image) -> Image.Image:
+    """The picture upright, as 8-bit RGB; 16-bit grey values are scaled.
+
+    Raises:
+        ValueError: floating-point values, whose range is unknown.
+
+    Example:
+        >>> to_rgb(Image.new("I;16", (1, 1), 65535)).getpixel((0, 0))
+        (255, 255, 255)
+    """
+    picture = ImageOps.exif_transpose(picture)
+    if picture.mode == "F":
+        raise ValueError("floating-point values of unknown range; save it with 8 or 16 bits")
+    if picture.mode.startswith("I"):
+        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
+    return picture.convert("RGB")
 
 
 def train_transform(size: int) -> Any:

@@ -31,7 +31,12 @@ def new_run_folder(root: Path) -> Path:
         >>> new_run_folder(runs).name, new_run_folder(runs).name
         ('001', '002')
     """
-    root.mkdir(parents=True, exist_ok=True)
+    try:
+        root.mkdir(parents=True, exist_ok=True)
+        (root / ".writable").touch()
+        (root / ".writable").unlink()
+    except OSError as error:
+        raise ValueError(f"out={root}: cannot be written ({error.strerror})") from error
     number = max((int(path.name) for path in root.iterdir() if path.name.isdecimal()), default=0)
     while True:
         number += 1
