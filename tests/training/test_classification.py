@@ -188,7 +188,7 @@ def test_a_refused_resume_changes_nothing(one_epoch, tmp_path):
         (tmp_path / "other" / name).mkdir(parents=True)
         for index in range(4):
             Image.new("RGB", (8, 8)).save(tmp_path / "other" / name / f"{index}.png")
-    with pytest.raises(ValueError, match="classes are green, red; .* was trained on blue, red"):
+    with pytest.raises(ValueError, match=r"classes are green, red; .* was trained on blue, red"):
         run_classification(dataclasses.replace(config, epochs=2, data=tmp_path / "other"), run)
     assert (run / "config.json").read_text() == before
 
@@ -213,7 +213,7 @@ def test_a_moved_run_keeps_its_best_epoch(one_epoch):
 def test_damaged_runs_are_named(one_epoch, content):
     config, run = one_epoch
     (run / "checkpoints" / "last.ckpt").write_bytes(content)
-    with pytest.raises(ValueError, match=r"last.ckpt is damaged .* best.ckpt"):
+    with pytest.raises(ValueError, match=r"last.ckpt is damaged .*best.ckpt"):
         run_classification(dataclasses.replace(config, epochs=2), run)
     (run / "config.json").write_bytes(content)
     with pytest.raises(ValueError, match=r"config.json is damaged"):

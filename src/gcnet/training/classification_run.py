@@ -267,8 +267,8 @@ def _check_resume(config: ClassificationConfig, run: Path, classes: tuple[str, .
         finished, trained = len(checkpoint["history"]), tuple(checkpoint["classes"])
     except Exception as error:
         raise ValueError(
-            f"resume={run}: {path} is damaged or no checkpoint of a classifier ({type(error).__name__}); the weights of "
-            f"the best epoch may be whole: --weights {path.with_name('best.ckpt')}"
+            f"resume={run}: {path} is damaged or no checkpoint of a classifier ({type(error).__name__}); the weights "
+            f"of the best epoch may be whole: --weights {path.with_name('best.ckpt')}"
         ) from error
     if trained != classes:
         raise ValueError(
