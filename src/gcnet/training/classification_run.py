@@ -240,7 +240,9 @@ def build_network(config: ClassificationConfig, classes: int) -> nn.Module:
     weights = config.weights
     from_file = None if weights in (None, "pretrained") else read_weights(Path(str(weights)))
     with_blocks = from_file is not None and any(".context_block" in name for name in from_file)
-    net = build_backbone(config.backbone, classes, None if with_blocks else weights)
+    net = build_backbone(config.backbone, classes, weights if from_file is None else None)
+    if from_file is not None and not with_blocks:
+        load_weights(net, from_file, source=str(weights))
     spec = block_spec(config.block, config.ratio, init="identity")
     if spec is not None:
         where: dict[str, Any] = {"match": config.match} if config.match else {"stages": config.stages}

@@ -33,10 +33,12 @@ def new_run_folder(root: Path) -> Path:
     """
     try:
         root.mkdir(parents=True, exist_ok=True)
-        (root / ".writable").touch()
-        (root / ".writable").unlink()
+        return _next_folder(root)
     except OSError as error:
         raise ValueError(f"out={root}: cannot be written ({error.strerror})") from error
+
+
+def _next_folder(root: Path) -> Path:
     number = max((int(path.name) for path in root.iterdir() if path.name.isdecimal()), default=0)
     while True:
         number += 1
