@@ -13,6 +13,8 @@ from typing import Any, ClassVar
 import torch
 from torch import Tensor, nn
 
+from gcnet.ops.context.flops import register_flop_formulas
+
 #: Arguments that insertion fills in from the site; a spec never holds them.
 SITE_ARGUMENTS = ("channels", "inplanes", "in_channels", "dims", "device", "dtype")
 
@@ -28,6 +30,10 @@ class Block(nn.Module):
     channels: int
     #: Whether an inserted block is applied; see :func:`gcnet.disable`.
     enabled: bool = True
+
+    def __init__(self) -> None:
+        super().__init__()
+        register_flop_formulas()
 
     @classmethod
     def spec(cls, **options: Any) -> BlockSpec:

@@ -12,7 +12,8 @@ import torch
 
 Implementation = TypeVar("Implementation", bound=Callable[..., object])
 
-BACKENDS = ("reference", "eager")
+BACKENDS = ("reference", "eager", "native", "triton")
+_PREFERENCE = ("triton", "native", "eager")
 
 _logger = logging.getLogger(__name__)
 _VARIABLE = "GCNET_BACKEND"
@@ -60,8 +61,12 @@ def backend(name: str) -> Iterator[None]:
 
 
 def choose(op: str, implementations: Mapping[str, Implementation]) -> Implementation:
-    """The implementation of ``op`` to run now."""
-    name = "eager" if _forced is None else _forced
+    """The implementation of ``op`` to run now, out of those that support its arguments.
+
+    The forced one if it is among them, else the fastest.
+    """
+    name = _forced if _forced in implementations else next(n for n in _PREFERENCE if n in implementations)
+    assert name is not None
     if not torch.compiler.is_compiling():
         _logger.debug("%s: %s", op, name)
     return implementations[name]

@@ -46,9 +46,14 @@ def saturate(x: Tensor, like: Tensor | None = None) -> Tensor:
     return x.to(dtype)
 
 
-def within_range(hidden: Tensor) -> Tensor:
-    """``hidden`` [N, width] for a LayerNorm, rows beyond 1e15 scaled down to it, so that their variance is finite.
+def range_divisor(hidden: Tensor) -> Tensor:
+    """What to divide ``hidden`` [N, width] by before a LayerNorm so that its variance is finite: [N, 1].
 
-    A LayerNorm does not see the scale of such rows, where its epsilon is nothing. All others are divided by exactly 1.
+    Exactly 1 up to magnitudes of 1e15; rows beyond are scaled down to that, where the epsilon is nothing.
     """
-    return hidden / (hidden.detach().abs().amax(dim=1, keepdim=True) / 1e15).clamp(min=1)
+    return (hidden.detach().abs().amax(dim=1, keepdim=True) / 1e15).clamp(min=1)
+
+
+def within_range(hidden: Tensor) -> Tensor:
+    """``hidden`` [N, width] for a LayerNorm, which does not see the scale of rows that are scaled down."""
+    return hidden / range_divisor(hidden)

@@ -5,14 +5,14 @@ from __future__ import annotations
 from torch import Tensor
 
 from gcnet.ops.backend import choose
-from gcnet.ops.context import eager, reference
+from gcnet.ops.context import composition, reference
+from gcnet.ops.context.dispatch import context_block
 from gcnet.ops.context.transform import Transform
 from gcnet.ops.shapes import check_features, check_shape
 
 __all__ = ["Transform", "attention_map", "global_context", "simplified_non_local", "squeeze_excite"]
 
-_CONTEXT_BLOCK = {"reference": reference.context_block, "eager": eager.context_block}
-_ATTENTION = {"reference": reference.attention, "eager": eager.attention}
+_ATTENTION = {"reference": reference.attention, "eager": composition.attention}
 _GATES = ("sigmoid", "hard_sigmoid")
 
 
@@ -25,6 +25,8 @@ def global_context(
     add: Transform | None = None,
     gate: str = "sigmoid",
     centred: bool = False,
+    residual: Tensor | None = None,
+    relu: bool = False,
 ) -> Tensor:
     """Global-context block, GCNet (arXiv:1904.11492) equations 5 and 6.
 
@@ -38,6 +40,8 @@ def global_context(
         add: transform of the additive fusion, or None. With both, scaling comes first.
         gate: ``"sigmoid"`` or ``"hard_sigmoid"``, for ``scale``.
         centred: use 2 * gate, which is 1 where the transform is 0.
+        residual: the shortcut of a residual block, [N, C, *spatial], added to y in the same pass; or None.
+        relu: apply the ReLU that ends a residual block in the same pass.
 
     Returns:
         [N, C, *spatial] in the dtype and memory format of ``x``; inside, at least float32.
@@ -58,7 +62,11 @@ def global_context(
     if gate not in _GATES:
         raise ValueError(f"gate={gate!r} is not one of {', '.join(map(repr, _GATES))}")
     _check_shapes(x, key_weight, key_bias, scale=scale, add=add)
-    return choose("global_context", _CONTEXT_BLOCK)(x, key_weight, key_bias, scale, add, gate, centred)
+    if residual is not None and (residual.shape != x.shape or residual.dtype != x.dtype):
+        raise ValueError(
+            f"residual: expected {list(x.shape)} in {x.dtype} as x, got {list(residual.shape)} in {residual.dtype}"
+        )
+    return context_block(x, key_weight, key_bias, scale, add, gate, centred, residual, relu)
 
 
 def simplified_non_local(

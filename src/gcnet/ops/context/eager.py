@@ -1,91 +1,96 @@
-"""Global context in ATen calls: runs everywhere, is what export and double backward see.
+"""The passes over the feature map in ATen calls: batched matrix products, a rank-2 update for the gradient.
 
-Both contractions over the feature map are batched matrix products; a one-channel convolution and a product with a
-transposed map compute the same several times slower.
+Each function handles a map [N, C, *spatial] and per-sample vectors [N, C] in the working dtype, float32 or float64.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
-
 import torch
-import torch.nn.functional as F
 from torch import Tensor
 
-from gcnet.ops.context.transform import Transform
-from gcnet.ops.precision import full_precision, within_range, working_dtype
+
+def supports(x: Tensor) -> bool:
+    """Whether these functions run on ``x``: always."""
+    return True
 
 
-def _hard_sigmoid(t: Tensor) -> Tensor:
-    return torch.clamp(t / 6 + 0.5, 0, 1)  # F.hardsigmoid has no second derivative
+def pool(x: Tensor, key: Tensor | None) -> tuple[Tensor, Tensor | None]:
+    """Context [N, C] and the attention map [N, P] it was pooled with; without ``key`` [C] the mean and None."""
+    if key is None:
+        return x.flatten(2).mean(dim=2, dtype=torch.promote_types(x.dtype, torch.float32)), None
+    features = x.flatten(2).to(key.dtype)
+    weights = torch.softmax(torch.bmm(_rows(key, features), features), dim=2)
+    return torch.bmm(weights, features.transpose(1, 2)).squeeze(1), weights.squeeze(1)
 
 
-_GATES: dict[str, Callable[[Tensor], Tensor]] = {"sigmoid": torch.sigmoid, "hard_sigmoid": _hard_sigmoid}
-_ACTIVATIONS: dict[str, Callable[[Tensor], Tensor]] = {"relu": F.relu, "silu": F.silu}
-
-
-def attention(x: Tensor, key_weight: Tensor, key_bias: Tensor | None) -> Tensor:
-    """Attention map of the GC and SNL blocks: [N, C, *spatial] to [N, P]."""
-    with full_precision(x):
-        features = x.flatten(2).to(working_dtype(x, key_weight))
-        return _attention(features, key_weight, key_bias).squeeze(1)
-
-
-def context_block(
-    x: Tensor,
-    key_weight: Tensor | None,
-    key_bias: Tensor | None,
-    scale: Transform | None,
-    add: Transform | None,
-    gate: str,
-    centred: bool,
+def fuse(
+    x: Tensor, factor: Tensor | None, shift: Tensor | None, residual: Tensor | None = None, relu: bool = False
 ) -> Tensor:
-    """Context modelling, transform and fusion on [N, C, *spatial]."""
-    with full_precision(x):
-        dtype = working_dtype(x, key_weight, *(t.expand_weight for t in (scale, add) if t is not None))
-        features = x.to(dtype)
-        context = _pool(features.flatten(2), key_weight, key_bias)  # [N, C]
-        per_position = (*context.shape, *(1,) * (x.dim() - 2))
-        y = features
-        if scale is not None:
-            factor = _GATES[gate](apply_transform(context, scale))
-            y = y * (2 * factor if centred else factor).reshape(per_position)
-        if add is not None:
-            y = y + apply_transform(context, add).reshape(per_position)
-        return y.to(x.dtype)
+    """``x * factor + shift`` in the dtype of ``x``, then plus ``residual``, then ReLU."""
+    y = x
+    if factor is not None:
+        y = y * _per_position(factor, x)
+    if shift is not None:
+        y = y + _per_position(shift, x)
+    y = y.to(x.dtype)
+    if residual is not None:
+        y = y + residual
+    return torch.relu(y) if relu else y
 
 
-def apply_transform(context: Tensor, transform: Transform) -> Tensor:
-    """Channel mixing of the context: [N, C] to [N, C]."""
-    hidden = context
-    if transform.reduce_weight is not None:
-        hidden = _linear(hidden, transform.reduce_weight, transform.reduce_bias)
-        if transform.norm_weight is not None:
-            width = (transform.norm_weight.shape[0],)
-            affine = (_cast(transform.norm_weight, hidden), _cast(transform.norm_bias, hidden))
-            hidden = F.layer_norm(within_range(hidden), width, *affine, eps=transform.norm_eps)
-        if transform.activation is not None:
-            hidden = _ACTIVATIONS[transform.activation](hidden)
-    return _linear(hidden, transform.expand_weight, transform.expand_bias)
+def sums(
+    g: Tensor, x: Tensor, want_factor: bool, want_shift: bool, y: Tensor | None = None
+) -> tuple[Tensor | None, Tensor | None, Tensor]:
+    """Gradients of factor and shift [N, C], and ``g``, with zeros where the ReLU behind ``y`` cut."""
+    if y is not None:
+        g = torch.where(y > 0, g, 0)
+    dtype = torch.promote_types(g.dtype, torch.float32)
+    dfactor = (g.to(dtype) * x).flatten(2).sum(dim=2) if want_factor else None
+    dshift = g.flatten(2).sum(dim=2, dtype=dtype) if want_shift else None
+    return dfactor, dshift, g
 
 
-def _attention(features: Tensor, key_weight: Tensor, key_bias: Tensor | None) -> Tensor:
-    keys = key_weight.to(features.dtype).unsqueeze(0).expand(features.shape[0], -1, -1)  # [N, 1, C]
-    logits = torch.bmm(keys, features)  # [N, 1, P]
-    if key_bias is not None:
-        logits = logits + key_bias.to(features.dtype)
-    return torch.softmax(logits, dim=2)
+def spread(
+    g: Tensor,
+    x: Tensor,
+    factor: Tensor | None,
+    key: Tensor | None,
+    weights: Tensor | None,
+    context: Tensor,
+    dcontext: Tensor,
+) -> tuple[Tensor, Tensor | None]:
+    """Gradient of ``x`` and of ``key`` [C], given those of the output ``g`` and of the context [N, C]."""
+    direct = (g if factor is None else g * _per_position(factor, g)).to(context.dtype)
+    if key is None or weights is None:
+        positions = x.flatten(2).shape[2]
+        return (direct + _per_position(dcontext / positions, x)).to(x.dtype), None
+    features = x.flatten(2).to(key.dtype)
+    along = torch.bmm(dcontext.unsqueeze(1), features)  # <dcontext, x_p>: [N, 1, P]
+    mean = (dcontext * context).sum(dim=1).reshape(-1, 1, 1)
+    dlogits = weights.unsqueeze(1) * (along - mean)
+    dkey = torch.bmm(dlogits, features.transpose(1, 2)).sum(dim=(0, 1))
+    channels = torch.stack([dcontext, key.expand_as(dcontext)], dim=2)  # [N, C, 2]
+    positions_ = torch.cat([weights.unsqueeze(1), dlogits], dim=1)  # [N, 2, P]
+    direct = direct.flatten(2)
+    if features.stride(1) == 1 and features.stride(2) != 1:  # channels_last
+        dx = torch.baddbmm(direct.transpose(1, 2), positions_.transpose(1, 2), channels.transpose(1, 2))
+        dx = dx.transpose(1, 2)
+    else:
+        dx = torch.baddbmm(direct, channels, positions_)
+    return dx.reshape(x.shape).to(x.dtype), dkey
 
 
-def _pool(features: Tensor, key_weight: Tensor | None, key_bias: Tensor | None) -> Tensor:
-    if key_weight is None:
-        return features.mean(dim=2)
-    return torch.bmm(_attention(features, key_weight, key_bias), features.transpose(1, 2)).squeeze(1)
+def block(*arguments: object) -> None:
+    """Nothing: ATen has no form of the block that reads the map once."""
 
 
-def _linear(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
-    return F.linear(x, weight.to(x.dtype), _cast(bias, x))
+def block_backward(*arguments: object) -> None:
+    """Nothing, as for :func:`block`."""
 
 
-def _cast(parameter: Tensor | None, like: Tensor) -> Tensor | None:
-    return None if parameter is None else parameter.to(like.dtype)
+def _rows(key: Tensor, features: Tensor) -> Tensor:
+    return key.reshape(1, 1, -1).expand(features.shape[0], 1, -1)
+
+
+def _per_position(vector: Tensor, x: Tensor) -> Tensor:
+    return vector.reshape(*vector.shape, *(1,) * (x.dim() - 2))

@@ -31,8 +31,13 @@ def context_block(
     add: Transform | None,
     gate: str,
     centred: bool,
+    residual: Tensor | None = None,
+    relu: bool = False,
 ) -> Tensor:
-    """z_i = F(x_i, delta(sum_j alpha_j x_j)), with F a scaling, an addition or both, scaling first."""
+    """z_i = F(x_i, delta(sum_j alpha_j x_j)), with F a scaling, an addition or both, scaling first.
+
+    Then, as in a residual block, the shortcut and the ReLU.
+    """
     dtype = working_dtype(x, key_weight, *_weights(scale), *_weights(add))
     features = x.flatten(2).to(dtype)  # [N, C, P]
     if key_weight is None:
@@ -46,7 +51,10 @@ def context_block(
         features = features * (2 * factor if centred else factor)
     if add is not None:
         features = features + apply_transform(context, add).unsqueeze(2)
-    return features.reshape(x.shape).to(x.dtype)
+    y = features.reshape(x.shape).to(x.dtype)
+    if residual is not None:
+        y = y + residual
+    return torch.where(y <= 0, torch.zeros_like(y), y) if relu else y
 
 
 def apply_transform(context: Tensor, transform: Transform) -> Tensor:

@@ -1,0 +1,295 @@
+// The passes over one sample [C, P] in tiles of positions that stay in the L2 cache.
+#pragma once
+
+#include <algorithm>
+#include <vector>
+
+#include "vector.h"
+
+namespace gcnet {
+namespace {
+
+// Softmax-weighted sums over some of the positions, relative to the largest logit among them.
+struct Partial {
+  float max = -INFINITY, sum = 0;
+  std::vector<float> tile_max;
+};
+
+template <class T>
+struct ChannelsFirst {
+  static constexpr int64_t kTileBytes = 384 << 10;
+
+  static int64_t tile(int64_t channels, int64_t positions) {
+    const int64_t most = std::max<int64_t>(kTileBytes / (channels * (int64_t)sizeof(T)) / kLanes * kLanes, 64);
+    const int64_t tiles = (positions + most - 1) / most;
+    return ((positions + tiles - 1) / tiles + kLanes - 1) / kLanes * kLanes;
+  }
+
+  // One row piece: whole vectors, then the rest as one masked vector that starts at `tail`.
+  struct Row {
+    int64_t whole, rest, tail;
+    I8 mask;
+    explicit Row(int64_t length) : whole(length / kLanes), rest(length % kLanes), tail(length >= kLanes ? length - kLanes : 0) {
+      for (int i = 0; i < kLanes; i++) mask[i] = (length >= kLanes ? i >= kLanes - rest : i < rest) ? -1 : 0;
+    }
+    F8 load_rest(const T* row) const {
+      return tail || whole ? keep_if(mask, load(row + tail)) : load_part(row, rest);
+    }
+  };
+
+  // out[p] = sum_c v[c] x[c, p]; room for a whole number of vectors in out
+  template <int kWhole>
+  static void columns_short(const T* x, int64_t channels, int64_t stride, const float* v, const Row& row, float* out) {
+    F8 acc[kWhole + 1];
+    for (int j = 0; j <= kWhole; j++) acc[j] = splat(0);
+    for (int64_t c = 0; c < channels; c++, x += stride) {
+      const F8 f = splat(v[c]);
+      for (int j = 0; j < kWhole; j++) acc[j] += f * load(x + j * kLanes);
+      if (row.rest) acc[kWhole] += f * row.load_rest(x);
+    }
+    if (row.rest) store(out + row.tail, acc[kWhole]);
+    for (int j = 0; j < kWhole; j++) store(out + j * kLanes, acc[j]);
+  }
+
+  static void columns(const T* x, int64_t channels, int64_t stride, const float* v, const Row& row, float* out) {
+    switch (row.whole) {
+      case 0: return finish_short<0>(x, channels, stride, v, row, out);
+      case 1: return finish_short<1>(x, channels, stride, v, row, out);
+      case 2: return finish_short<2>(x, channels, stride, v, row, out);
+      case 3: return finish_short<3>(x, channels, stride, v, row, out);
+      case 4: return finish_short<4>(x, channels, stride, v, row, out);
+      case 5: return finish_short<5>(x, channels, stride, v, row, out);
+      case 6: return finish_short<6>(x, channels, stride, v, row, out);
+      case 7: return finish_short<7>(x, channels, stride, v, row, out);
+      case 8: return finish_short<8>(x, channels, stride, v, row, out);
+      default: break;
+    }
+    const int64_t length = row.whole * kLanes;
+    std::fill(out, out + length + kLanes, 0.0f);
+    F8 rest = splat(0);
+    int64_t c = 0;
+    for (; c + 4 <= channels; c += 4) {
+      const T *x0 = x + c * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
+      const F8 f0 = splat(v[c]), f1 = splat(v[c + 1]), f2 = splat(v[c + 2]), f3 = splat(v[c + 3]);
+      for (int64_t p = 0; p < length; p += kLanes)
+        store(out + p, load(out + p) + ((f0 * load(x0 + p) + f1 * load(x1 + p)) + (f2 * load(x2 + p) + f3 * load(x3 + p))));
+      if (row.rest)
+        rest += (f0 * row.load_rest(x0) + f1 * row.load_rest(x1)) + (f2 * row.load_rest(x2) + f3 * row.load_rest(x3));
+    }
+    for (; c < channels; c++) {
+      const T* x0 = x + c * stride;
+      const F8 f0 = splat(v[c]);
+      for (int64_t p = 0; p < length; p += kLanes) store(out + p, load(out + p) + f0 * load(x0 + p));
+      if (row.rest) rest += f0 * row.load_rest(x0);
+    }
+    // lanes before the rest are masked to zero
+    if (row.rest) store(out + row.tail, load(out + row.tail) + rest);
+  }
+
+  template <int kWhole>
+  static void finish_short(const T* x, int64_t channels, int64_t stride, const float* v, const Row& row, float* out) {
+    columns_short<kWhole>(x, channels, stride, v, row, out);
+  }
+
+  // sums[c] = sums[c] * decay + sum_p weights[p] x[c, p]
+  static void rows(const T* x, int64_t channels, int64_t stride, const float* weights, const Row& row, float decay,
+                   float* sums) {
+    const int64_t length = row.whole * kLanes;
+    const F8 last = row.rest ? load(weights + row.tail) : splat(0);
+    int64_t c = 0;
+    for (; c + 4 <= channels; c += 4) {
+      const T *x0 = x + c * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
+      F8 s0 = splat(0), s1 = splat(0), s2 = splat(0), s3 = splat(0);
+      for (int64_t p = 0; p < length; p += kLanes) {
+        const F8 w = load(weights + p);
+        s0 += w * load(x0 + p), s1 += w * load(x1 + p), s2 += w * load(x2 + p), s3 += w * load(x3 + p);
+      }
+      if (row.rest) {
+        s0 += last * row.load_rest(x0), s1 += last * row.load_rest(x1);
+        s2 += last * row.load_rest(x2), s3 += last * row.load_rest(x3);
+      }
+      sums[c] = sums[c] * decay + sum(s0), sums[c + 1] = sums[c + 1] * decay + sum(s1);
+      sums[c + 2] = sums[c + 2] * decay + sum(s2), sums[c + 3] = sums[c + 3] * decay + sum(s3);
+    }
+    for (; c < channels; c++) {
+      const T* x0 = x + c * stride;
+      F8 s0 = splat(0);
+      for (int64_t p = 0; p < length; p += kLanes) s0 += load(weights + p) * load(x0 + p);
+      if (row.rest) s0 += last * row.load_rest(x0);
+      sums[c] = sums[c] * decay + sum(s0);
+    }
+  }
+
+  // Positions [begin, end): unnormalised context; weights are exp(logit - largest of the tile).
+  static void pool(const T* x, int64_t channels, int64_t positions, const float* key, int64_t begin, int64_t end,
+                   Partial& partial, float* context, float* weights, std::vector<float>& buffer) {
+    std::fill(context, context + channels, 0.0f);
+    if (!key) {
+      for (int64_t c = 0; c < channels; c++) context[c] = total(x + c * positions + begin, end - begin);
+      return;
+    }
+    const int64_t size = tile(channels, end - begin);
+    buffer.resize(size + kLanes);
+    partial = Partial();
+    for (int64_t p = begin; p < end; p += size) {
+      const int64_t length = std::min(size, end - p);
+      const Row row(length);
+      float* logits = buffer.data();
+      columns(x + p, channels, positions, key, row, logits);
+      float top = logits[0];
+      for (int64_t i = 0; i < length; i++) top = logits[i] > top ? logits[i] : top;
+      const float before = partial.max;
+      if (top > before) partial.max = top;
+      const float decay = before == partial.max ? 1 : std::exp(before - partial.max);
+      const F8 shift = splat(partial.max);
+      for (int64_t i = length; i < (length + kLanes - 1) / kLanes * kLanes; i++) logits[i] = -INFINITY;
+      F8 s = splat(0);
+      for (int64_t i = 0; i < length; i += kLanes) {
+        const F8 e = exponential(load(logits + i) - shift);
+        store(logits + i, e);
+        s += e;
+      }
+      partial.sum = partial.sum * decay + sum(s);
+      partial.tile_max.push_back(partial.max);
+      std::copy(logits, logits + length, weights + p);
+      rows(x + p, channels, positions, logits, row, decay, context);
+    }
+  }
+
+  // Brings the weights of [begin, end) to the largest logit and the sum of the whole sample.
+  static void normalise(const Partial& partial, int64_t channels, int64_t begin, int64_t end, float max, float inverse,
+                        float* weights) {
+    const int64_t size = tile(channels, end - begin);
+    size_t index = 0;
+    for (int64_t p = begin; p < end; p += size) {
+      const float factor = std::exp(partial.tile_max[index++] - max) * inverse;
+      for (int64_t i = p; i < std::min(p + size, end); i++) weights[i] *= factor;
+    }
+  }
+
+  static float total(const T* row, int64_t length) {
+    F8 s0 = splat(0), s1 = splat(0);
+    int64_t p = 0;
+    for (; p + 16 <= length; p += 16) s0 += load(row + p), s1 += load(row + p + 8);
+    for (; p + 8 <= length; p += 8) s0 += load(row + p);
+    return sum(s0 + s1 + load_part(row + p, length - p));
+  }
+
+  template <bool kStream, bool kResidual>
+  static void fuse_row(const T* x, float factor, float shift, const T* residual, bool cut, int64_t length, T* y) {
+    const F8 f = splat(factor), t = splat(shift);
+    auto one = [&](F8 v, F8 r) {
+      v = v * f + t;
+      if (kResidual) v = rounded(v, x) + r;
+      return cut ? relu(v) : v;
+    };
+    int64_t p = 0;
+    for (; p + kLanes <= length; p += kLanes) {
+      const F8 v = one(load(x + p), kResidual ? load(residual + p) : splat(0));
+      if (kStream) stream(y + p, v);
+      else store(y + p, v);
+    }
+    if (p < length) {
+      const int64_t rest = length - p;
+      store_part(y + p, one(load_part(x + p, rest), kResidual ? load_part(residual + p, rest) : splat(0)), rest);
+    }
+  }
+
+  // Rows [begin, end) of channels.
+  static void fuse(const T* x, int64_t begin, int64_t end, int64_t positions, const float* factor, const float* shift,
+                   const T* residual, bool cut, bool streaming, T* y) {
+    for (int64_t c = begin; c < end; c++) {
+      const int64_t o = c * positions;
+      const float f = factor ? factor[c] : 1, t = shift ? shift[c] : 0;
+      if (residual && streaming) fuse_row<true, true>(x + o, f, t, residual + o, cut, positions, y + o);
+      else if (residual) fuse_row<false, true>(x + o, f, t, residual + o, cut, positions, y + o);
+      else if (streaming) fuse_row<true, false>(x + o, f, t, nullptr, cut, positions, y + o);
+      else fuse_row<false, false>(x + o, f, t, nullptr, cut, positions, y + o);
+    }
+  }
+
+  // Rows [begin, end): sums over positions of g and of g x, g cut where y is not positive.
+  static void sums(const T* g, const T* x, const T* y, int64_t begin, int64_t end, int64_t positions, float* dfactor,
+                   float* dshift, T* masked) {
+    for (int64_t c = begin; c < end; c++) {
+      const int64_t o = c * positions;
+      F8 direct = splat(0), product = splat(0);
+      auto one = [&](F8 v, int64_t p, int64_t count) {
+        const bool part = count < kLanes;
+        if (y) {
+          const F8 out = part ? load_part(y + o + p, count) : load(y + o + p);
+          v = keep_if(out > splat(0), v);
+          if (part) store_part(masked + o + p, v, count);
+          else store(masked + o + p, v);
+        }
+        if (dshift) direct += v;
+        if (dfactor) product += v * (part ? load_part(x + o + p, count) : load(x + o + p));
+      };
+      int64_t p = 0;
+      if (!y && !dfactor) {
+        dshift[c] = total(g + o, positions);
+        continue;
+      }
+      for (; p + kLanes <= positions; p += kLanes) one(load(g + o + p), p, kLanes);
+      if (p < positions) one(load_part(g + o + p, positions - p), p, positions - p);
+      if (dshift) dshift[c] = sum(direct);
+      if (dfactor) dfactor[c] = sum(product);
+    }
+  }
+
+  template <bool kStream>
+  static void spread_row(const T* g, const T* x, float factor, float key, float pull, const float* weights,
+                         const float* dlogits, int64_t length, T* dx, float* dkey) {
+    const F8 f = splat(factor), k = splat(key), d = splat(pull);
+    F8 s = splat(0);
+    int64_t p = 0;
+    for (; p + kLanes <= length; p += kLanes) {
+      const F8 l = load(dlogits + p);
+      const F8 v = load(g + p) * f + (d * load(weights + p) + k * l);
+      s += l * load(x + p);
+      if (kStream) stream(dx + p, v);
+      else store(dx + p, v);
+    }
+    if (p < length) {
+      const int64_t rest = length - p;
+      const F8 l = load_part(dlogits + p, rest);
+      s += l * load_part(x + p, rest);
+      store_part(dx + p, load_part(g + p, rest) * f + (d * load_part(weights + p, rest) + k * l), rest);
+    }
+    *dkey += sum(s);
+  }
+
+  // Positions [begin, end): gradient of x, and what they add to that of the key.
+  static void spread(const T* g, const T* x, int64_t channels, int64_t positions, const float* factor, const float* key,
+                     const float* weights, float mean, const float* dcontext, int64_t begin, int64_t end,
+                     bool streaming, T* dx, float* dkey, std::vector<float>& buffer) {
+    const int64_t size = tile(channels, end - begin);
+    buffer.resize(size + kLanes);
+    for (int64_t p = begin; p < end; p += size) {
+      const int64_t length = std::min(size, end - p);
+      float* dlogits = buffer.data();
+      columns(x + p, channels, positions, dcontext, Row(length), dlogits);
+      for (int64_t i = 0; i < length; i++) dlogits[i] = weights[p + i] * (dlogits[i] - mean);
+      for (int64_t c = 0; c < channels; c++) {
+        const int64_t o = c * positions + p;
+        const float f = factor ? factor[c] : 1;
+        if (streaming) spread_row<true>(g + o, x + o, f, key[c], dcontext[c], weights + p, dlogits, length, dx + o, dkey + c);
+        else spread_row<false>(g + o, x + o, f, key[c], dcontext[c], weights + p, dlogits, length, dx + o, dkey + c);
+      }
+    }
+  }
+
+  // The same for average pooling: dx = g * factor + dcontext / P.
+  static void spread_mean(const T* g, int64_t begin, int64_t end, int64_t positions, const float* factor,
+                          const float* dcontext, bool streaming, T* dx) {
+    for (int64_t c = begin; c < end; c++) {
+      const int64_t o = c * positions;
+      const float f = factor ? factor[c] : 1, t = dcontext[c] / positions;
+      if (streaming) fuse_row<true, false>(g + o, f, t, nullptr, false, positions, dx + o);
+      else fuse_row<false, false>(g + o, f, t, nullptr, false, positions, dx + o);
+    }
+  }
+};
+
+}  // namespace
+}  // namespace gcnet

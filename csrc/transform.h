@@ -1,0 +1,130 @@
+// The transform of one context, W_2 act(LN(W_1 c + b_1)) + b_2, the gate behind it, and their gradient.
+#pragma once
+
+#include <cmath>
+#include <vector>
+
+#include "kernels.h"
+#include "vector.h"
+
+namespace gcnet {
+namespace {
+
+inline float dot(const float* a, const float* b, int64_t n) {
+  F8 s0 = splat(0), s1 = splat(0);
+  int64_t i = 0;
+  for (; i + 16 <= n; i += 16) {
+    s0 += load(a + i) * load(b + i);
+    s1 += load(a + i + 8) * load(b + i + 8);
+  }
+  for (; i + 8 <= n; i += 8) s0 += load(a + i) * load(b + i);
+  float rest = 0;
+  for (; i < n; i++) rest += a[i] * b[i];
+  return sum(s0 + s1) + rest;
+}
+
+// out += factor * row
+inline void accumulate(float* out, float factor, const float* row, int64_t n) {
+  const F8 f = splat(factor);
+  int64_t i = 0;
+  for (; i + 8 <= n; i += 8) store(out + i, load(out + i) + f * load(row + i));
+  for (; i < n; i++) out[i] += factor * row[i];
+}
+
+inline float sigmoid(float v) { return 1 / (1 + std::exp(-v)); }
+
+// The hidden layer of one sample, kept for its gradient.
+struct Hidden {
+  std::vector<float> value, normed, centred;  // after the activation, before it, (h - mean) / deviation
+  float scale = 1;                            // d centred / d h, apart from the two means
+  const float* data = nullptr;                // what `expand` multiplies
+};
+
+inline void hidden_layer(const Transform& t, const float* context, int64_t channels, Hidden& h) {
+  const int64_t width = t.hidden;
+  if (!t.reduce) {
+    h.data = context;
+    return;
+  }
+  h.value.resize(width), h.normed.resize(width), h.centred.resize(width);
+  for (int64_t r = 0; r < width; r++)
+    h.centred[r] = dot(t.reduce + r * channels, context, channels) + (t.reduce_bias ? t.reduce_bias[r] : 0);
+  if (t.norm_weight) {
+    float top = 0, mean = 0, variance = 0;
+    for (float v : h.centred) top = std::fabs(v) > top ? std::fabs(v) : top;
+    const float divisor = top > 1e15f ? top / 1e15f : 1;  // keeps the variance finite
+    for (float& v : h.centred) v /= divisor, mean += v;
+    mean /= width;
+    for (float v : h.centred) variance += (v - mean) * (v - mean);
+    const float inverse = 1 / std::sqrt(variance / width + t.norm_eps);
+    h.scale = inverse / divisor;
+    for (int64_t r = 0; r < width; r++) {
+      h.centred[r] = (h.centred[r] - mean) * inverse;
+      h.normed[r] = h.centred[r] * t.norm_weight[r] + (t.norm_bias ? t.norm_bias[r] : 0);
+    }
+  } else {
+    h.normed = h.centred;
+  }
+  for (int64_t r = 0; r < width; r++) {
+    const float v = h.normed[r];
+    h.value[r] = t.activation == 1 ? (v <= 0 ? 0 : v) : t.activation == 2 ? v * sigmoid(v) : v;
+  }
+  h.data = h.value.data();
+}
+
+inline void transform(const Transform& t, const float* context, int64_t channels, Hidden& h, float* out) {
+  hidden_layer(t, context, channels, h);
+  for (int64_t c = 0; c < channels; c++)
+    out[c] = dot(t.expand + c * t.hidden, h.data, t.hidden) + (t.expand_bias ? t.expand_bias[c] : 0);
+}
+
+// dcontext += d(transform)/d(context)^T g
+inline void transform_backward(const Transform& t, const float* g, int64_t channels, const Hidden& h,
+                               std::vector<float>& dhidden, float* dcontext) {
+  const int64_t width = t.hidden;
+  if (!t.reduce) {
+    for (int64_t c = 0; c < channels; c++) accumulate(dcontext, g[c], t.expand + c * width, channels);
+    return;
+  }
+  dhidden.assign(width, 0);
+  for (int64_t c = 0; c < channels; c++) accumulate(dhidden.data(), g[c], t.expand + c * width, width);
+  for (int64_t r = 0; r < width; r++) {
+    const float v = h.normed[r];
+    if (t.activation == 1) dhidden[r] = v > 0 ? dhidden[r] : 0;
+    if (t.activation == 2) {
+      const float s = sigmoid(v);
+      dhidden[r] *= s * (1 + v * (1 - s));
+    }
+  }
+  if (t.norm_weight) {
+    float mean = 0, along = 0;
+    for (int64_t r = 0; r < width; r++) {
+      dhidden[r] *= t.norm_weight[r];
+      mean += dhidden[r];
+      along += dhidden[r] * h.centred[r];
+    }
+    mean /= width, along /= width;
+    for (int64_t r = 0; r < width; r++) dhidden[r] = (dhidden[r] - mean - h.centred[r] * along) * h.scale;
+  }
+  for (int64_t r = 0; r < width; r++) accumulate(dcontext, dhidden[r], t.reduce + r * channels, channels);
+}
+
+// logits -> gate(logits), times two if centred
+inline void apply_gate(const Fusion& fusion, float* values, int64_t n) {
+  const float twice = fusion.centred ? 2.0f : 1.0f;
+  for (int64_t i = 0; i < n; i++) {
+    const float v = values[i];
+    const float hard = v / 6 + 0.5f;
+    const float gated = fusion.gate == 1 ? (hard < 0 ? 0 : hard > 1 ? 1 : hard) : sigmoid(v);
+    values[i] = twice * gated;
+  }
+}
+
+// d(factor) / d(logit), out of the factor itself
+inline float gate_slope(const Fusion& fusion, float factor) {
+  const float twice = fusion.centred ? 2.0f : 1.0f, value = factor / twice;
+  return twice * (fusion.gate == 1 ? (value > 0 && value < 1 ? 1.0f / 6 : 0) : value * (1 - value));
+}
+
+}  // namespace
+}  // namespace gcnet

@@ -1,0 +1,107 @@
+"""Which implementation of the block runs, given its arguments and what PyTorch does around the call."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.autograd import forward_ad
+from torch.utils._python_dispatch import _get_current_dispatch_mode
+
+from gcnet.ops.backend import choose
+from gcnet.ops.context import composition, eager, library, native, reference
+from gcnet.ops.context.fused import FusedBlock, block, flatten
+from gcnet.ops.context.passes import Options, Passes
+from gcnet.ops.context.transform import Transform
+from gcnet.ops.precision import working_dtype
+
+Block = Callable[..., Tensor]
+
+
+def context_block(
+    x: Tensor,
+    key_weight: Tensor | None,
+    key_bias: Tensor | None,
+    scale: Transform | None,
+    add: Transform | None,
+    gate: str,
+    centred: bool,
+    residual: Tensor | None,
+    relu: bool,
+) -> Tensor:
+    """Run the block by the fastest implementation that the call allows, or by the forced one."""
+    dtype = working_dtype(x, key_weight, *(t.expand_weight for t in (scale, add) if t is not None))
+    implementations: dict[str, Block] = {"reference": reference.context_block}
+    if _must_be_composed():
+        implementations["eager"] = composition.context_block
+    elif torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
+        implementations["eager"] = composition.context_block
+        if dtype == torch.float32 and (name := library.backend_of(x)) is not None:
+            implementations[name] = _registered
+    else:
+        implementations["eager"] = _EAGER
+        if dtype == torch.float32 and native.supports(x):
+            implementations["native"] = _NATIVE
+    run = choose("global_context", implementations)
+    return run(x, key_weight, key_bias, scale, add, gate, centred, residual, relu)
+
+
+def _must_be_composed() -> bool:
+    """Whether something looks at the single ATen calls: export, a functorch transform, forward-mode gradients."""
+    return (
+        torch.compiler.is_exporting()
+        or torch._C._functorch.peek_interpreter_stack() is not None
+        or forward_ad._current_level >= 0
+        or torch.jit.is_tracing()
+    )
+
+
+def _fused(
+    passes: Passes,
+    x: Tensor,
+    key_weight: Tensor | None,
+    key_bias: Tensor | None,
+    scale: Transform | None,
+    add: Transform | None,
+    gate: str,
+    centred: bool,
+    residual: Tensor | None,
+    relu: bool,
+) -> Tensor:
+    options, tensors = _options(scale, add, gate, centred, relu), flatten(scale, add)
+    if torch.is_grad_enabled() and any(
+        t is not None and t.requires_grad for t in (x, key_weight, key_bias, residual, *tensors)
+    ):
+        return FusedBlock.apply(passes, options, x, key_weight, key_bias, residual, *tensors)
+    return block(passes, x, key_weight, residual, tensors, options)[0]
+
+
+def _registered(
+    x: Tensor,
+    key_weight: Tensor | None,
+    key_bias: Tensor | None,
+    scale: Transform | None,
+    add: Transform | None,
+    gate: str,
+    centred: bool,
+    residual: Tensor | None,
+    relu: bool,
+) -> Tensor:
+    options = _options(scale, add, gate, centred, relu)
+    return library.global_context(x, key_weight, key_bias, residual, flatten(scale, add), options)
+
+
+def _options(scale: Transform | None, add: Transform | None, gate: str, centred: bool, relu: bool) -> Options:
+    return Options(
+        None if scale is None else (scale.norm_eps, scale.activation),
+        None if add is None else (add.norm_eps, add.activation),
+        gate,
+        centred,
+        relu,
+    )
+
+
+_EAGER = partial(_fused, eager)
+_NATIVE = partial(_fused, native)
