@@ -67,9 +67,8 @@ def block_backward(
     """Gradients of x, key and residual, and of the twelve tensors of the two transforms."""
     scale, add = unflatten(tensors, options)
     with full_precision(x):
-        features, flat = x.to(torch.promote_types(x.dtype, _wider(context))), None
-        if key is not None:
-            flat = key.detach().reshape(-1).to(context.dtype)
+        features = x.double() if context.dtype == torch.float64 else x
+        flat = None if key is None else key.detach().reshape(-1).to(context.dtype)
         done = passes.block_backward(g, features, y, flat, context, weights, scale, add, options)
         if done is None:
             dfactor, dshift, g = passes.sums(g, features, scale is not None, add is not None, y)
@@ -85,11 +84,6 @@ def block_backward(
             None if d is None or t is None else d.to(t.dtype) for d, t in zip(dtensors, tensors, strict=True)
         )
         return dx.to(x.dtype), dkey, g, dtensors
-
-
-def _wider(context: Tensor) -> torch.dtype:
-    """float64 where the block was computed in it; float32 maps and narrower ones are read as they are."""
-    return torch.float64 if context.dtype == torch.float64 else torch.float16
 
 
 class FusedBlock(torch.autograd.Function):
