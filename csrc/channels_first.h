@@ -1,13 +1,22 @@
 // The passes over one sample [C, P] in tiles of positions that stay in the L2 cache.
 #pragma once
 
+#include <unistd.h>
+
 #include <algorithm>
+#include <cmath>
 #include <vector>
 
 #include "vector.h"
 
 namespace gcnet {
 namespace {
+
+// Half of the second-level cache, which a core has to itself: a tile that is read twice stays in it.
+inline int64_t tile_bytes() {
+  static const int64_t half = std::max<int64_t>(sysconf(_SC_LEVEL2_CACHE_SIZE), 512 << 10) / 2;
+  return half;
+}
 
 // Softmax-weighted sums over some of the positions, relative to the largest logit among them.
 struct Partial {
@@ -17,10 +26,9 @@ struct Partial {
 
 template <class T>
 struct ChannelsFirst {
-  static constexpr int64_t kTileBytes = 384 << 10;
 
   static int64_t tile(int64_t channels, int64_t positions) {
-    const int64_t most = std::max<int64_t>(kTileBytes / (channels * (int64_t)sizeof(T)) / kLanes * kLanes, 64);
+    const int64_t most = std::max<int64_t>(tile_bytes() / (channels * (int64_t)sizeof(T)) / kLanes * kLanes, 64);
     const int64_t tiles = (positions + most - 1) / most;
     return ((positions + tiles - 1) / tiles + kLanes - 1) / kLanes * kLanes;
   }
@@ -32,8 +40,12 @@ struct ChannelsFirst {
     explicit Row(int64_t length) : whole(length / kLanes), rest(length % kLanes), tail(length >= kLanes ? length - kLanes : 0) {
       for (int i = 0; i < kLanes; i++) mask[i] = (length >= kLanes ? i >= kLanes - rest : i < rest) ? -1 : 0;
     }
-    F8 load_rest(const T* row) const {
-      return tail || whole ? keep_if(mask, load(row + tail)) : load_part(row, rest);
+    // The last whole vector of a row, which overlaps the one before it; a row of less than a vector filled with zeros.
+    F8 load_last(const T* row) const { return whole ? load(row + tail) : load_part(row, rest); }
+    F8 load_rest(const T* row) const { return keep_if(mask, load_last(row)); }
+    void store_last(T* row, F8 v) const {
+      if (whole) store(row + tail, v);
+      else store_part(row, v, rest);
     }
   };
 
@@ -125,7 +137,8 @@ struct ChannelsFirst {
                    Partial& partial, float* context, float* weights, std::vector<float>& buffer) {
     std::fill(context, context + channels, 0.0f);
     if (!key) {
-      for (int64_t c = 0; c < channels; c++) context[c] = total(x + c * positions + begin, end - begin);
+      const Row row(end - begin);
+      for (int64_t c = 0; c < channels; c++) context[c] = total(x + c * positions + begin, row);
       return;
     }
     const int64_t size = tile(channels, end - begin);
@@ -167,96 +180,102 @@ struct ChannelsFirst {
     }
   }
 
-  static float total(const T* row, int64_t length) {
+  static float total(const T* x, const Row& row) {
     F8 s0 = splat(0), s1 = splat(0);
-    int64_t p = 0;
-    for (; p + 16 <= length; p += 16) s0 += load(row + p), s1 += load(row + p + 8);
-    for (; p + 8 <= length; p += 8) s0 += load(row + p);
-    return sum(s0 + s1 + load_part(row + p, length - p));
+    int64_t j = 0;
+    for (; j + 2 <= row.whole; j += 2) s0 += load(x + j * kLanes), s1 += load(x + (j + 1) * kLanes);
+    if (j < row.whole) s0 += load(x + j * kLanes);
+    if (row.rest) s1 += row.load_rest(x);
+    return sum(s0 + s1);
   }
 
   template <bool kStream, bool kResidual>
-  static void fuse_row(const T* x, float factor, float shift, const T* residual, bool cut, int64_t length, T* y) {
+  static void fuse_row(const T* x, float factor, float shift, const T* residual, bool cut, const Row& row, T* y) {
     const F8 f = splat(factor), t = splat(shift);
     auto one = [&](F8 v, F8 r) {
       v = v * f + t;
       if (kResidual) v = rounded(v, x) + r;
       return cut ? relu(v) : v;
     };
-    int64_t p = 0;
-    for (; p + kLanes <= length; p += kLanes) {
+    for (int64_t p = 0; p < row.whole * kLanes; p += kLanes) {
       const F8 v = one(load(x + p), kResidual ? load(residual + p) : splat(0));
       if (kStream) stream(y + p, v);
       else store(y + p, v);
     }
-    if (p < length) {
-      const int64_t rest = length - p;
-      store_part(y + p, one(load_part(x + p, rest), kResidual ? load_part(residual + p, rest) : splat(0)), rest);
-    }
+    if (row.rest) row.store_last(y, one(row.load_last(x), kResidual ? row.load_last(residual) : splat(0)));
   }
 
   // Rows [begin, end) of channels.
   static void fuse(const T* x, int64_t begin, int64_t end, int64_t positions, const float* factor, const float* shift,
                    const T* residual, bool cut, bool streaming, T* y) {
+    const Row row(positions);
     for (int64_t c = begin; c < end; c++) {
       const int64_t o = c * positions;
       const float f = factor ? factor[c] : 1, t = shift ? shift[c] : 0;
-      if (residual && streaming) fuse_row<true, true>(x + o, f, t, residual + o, cut, positions, y + o);
-      else if (residual) fuse_row<false, true>(x + o, f, t, residual + o, cut, positions, y + o);
-      else if (streaming) fuse_row<true, false>(x + o, f, t, nullptr, cut, positions, y + o);
-      else fuse_row<false, false>(x + o, f, t, nullptr, cut, positions, y + o);
+      if (residual && streaming) fuse_row<true, true>(x + o, f, t, residual + o, cut, row, y + o);
+      else if (residual) fuse_row<false, true>(x + o, f, t, residual + o, cut, row, y + o);
+      else if (streaming) fuse_row<true, false>(x + o, f, t, nullptr, cut, row, y + o);
+      else fuse_row<false, false>(x + o, f, t, nullptr, cut, row, y + o);
     }
   }
 
   // Rows [begin, end): sums over positions of g and of g x, g cut where y is not positive.
   static void sums(const T* g, const T* x, const T* y, int64_t begin, int64_t end, int64_t positions, float* dfactor,
                    float* dshift, T* masked) {
+    const Row row(positions);
     for (int64_t c = begin; c < end; c++) {
       const int64_t o = c * positions;
-      F8 direct = splat(0), product = splat(0);
-      auto one = [&](F8 v, int64_t p, int64_t count) {
-        const bool part = count < kLanes;
-        if (y) {
-          const F8 out = part ? load_part(y + o + p, count) : load(y + o + p);
-          v = keep_if(out > splat(0), v);
-          if (part) store_part(masked + o + p, v, count);
-          else store(masked + o + p, v);
-        }
-        if (dshift) direct += v;
-        if (dfactor) product += v * (part ? load_part(x + o + p, count) : load(x + o + p));
-      };
-      int64_t p = 0;
       if (!y && !dfactor) {
-        dshift[c] = total(g + o, positions);
+        dshift[c] = total(g + o, row);
         continue;
       }
-      for (; p + kLanes <= positions; p += kLanes) one(load(g + o + p), p, kLanes);
-      if (p < positions) one(load_part(g + o + p, positions - p), p, positions - p);
+      F8 direct = splat(0), product = splat(0);
+      for (int64_t p = o; p < o + row.whole * kLanes; p += kLanes) {
+        F8 v = load(g + p);
+        if (y) store(masked + p, v = keep_if(load(y + p) > splat(0), v));
+        direct += v;
+        if (dfactor) product += v * load(x + p);
+      }
+      if (row.rest) {
+        F8 v = row.load_last(g + o);
+        if (y) row.store_last(masked + o, v = keep_if(row.load_last(y + o) > splat(0), v));
+        v = keep_if(row.mask, v);
+        direct += v;
+        if (dfactor) product += v * row.load_last(x + o);
+      }
       if (dshift) dshift[c] = sum(direct);
       if (dfactor) dfactor[c] = sum(product);
     }
   }
 
-  template <bool kStream>
-  static void spread_row(const T* g, const T* x, float factor, float key, float pull, const float* weights,
-                         const float* dlogits, int64_t length, T* dx, float* dkey) {
-    const F8 f = splat(factor), k = splat(key), d = splat(pull);
-    F8 s = splat(0);
-    int64_t p = 0;
-    for (; p + kLanes <= length; p += kLanes) {
-      const F8 l = load(dlogits + p);
-      const F8 v = load(g + p) * f + (d * load(weights + p) + k * l);
-      s += l * load(x + p);
-      if (kStream) stream(dx + p, v);
-      else store(dx + p, v);
+  // kRows channels at a time.
+  template <int kRows, bool kStream>
+  static void spread_rows(const T* g, const T* x, int64_t stride, const float* factor, const float* key,
+                          const float* pull, const float* weights, const float* dlogits, const Row& row, T* dx,
+                          float* dkey) {
+    F8 s[kRows];
+    for (int i = 0; i < kRows; i++) s[i] = splat(0);
+    auto one = [&](int i, F8 direct, F8 m, F8 l) {
+      return (factor ? direct * splat(factor[i]) : direct) + (splat(pull[i]) * m + splat(key[i]) * l);
+    };
+    for (int64_t p = 0; p < row.whole * kLanes; p += kLanes) {
+      const F8 l = load(dlogits + p), m = load(weights + p);
+      for (int i = 0; i < kRows; i++) {
+        const int64_t o = i * stride + p;
+        const F8 v = one(i, load(g + o), m, l);
+        s[i] += l * load(x + o);
+        if (kStream) stream(dx + o, v);
+        else store(dx + o, v);
+      }
     }
-    if (p < length) {
-      const int64_t rest = length - p;
-      const F8 l = load_part(dlogits + p, rest);
-      s += l * load_part(x + p, rest);
-      store_part(dx + p, load_part(g + p, rest) * f + (d * load_part(weights + p, rest) + k * l), rest);
+    if (row.rest) {
+      const F8 l = load(dlogits + row.tail), m = row.whole ? load(weights + row.tail) : load_part(weights, row.rest);
+      for (int i = 0; i < kRows; i++) {
+        s[i] += keep_if(row.mask, l * row.load_last(x + i * stride));
+        row.store_last(dx + i * stride, one(i, row.load_last(g + i * stride), m, l));
+      }
     }
-    *dkey += sum(s);
+    for (int i = 0; i < kRows; i++) dkey[i] += sum(s[i]);
   }
 
   // Positions [begin, end): gradient of x, and what they add to that of the key.
@@ -268,25 +287,29 @@ struct ChannelsFirst {
     for (int64_t p = begin; p < end; p += size) {
       const int64_t length = std::min(size, end - p);
       float* dlogits = buffer.data();
-      columns(x + p, channels, positions, dcontext, Row(length), dlogits);
+      const Row row(length);
+      columns(x + p, channels, positions, dcontext, row, dlogits);
       for (int64_t i = 0; i < length; i++) dlogits[i] = weights[p + i] * (dlogits[i] - mean);
-      for (int64_t c = 0; c < channels; c++) {
+      auto rows_from = [&](int64_t c, auto spread_some) {
         const int64_t o = c * positions + p;
-        const float f = factor ? factor[c] : 1;
-        if (streaming) spread_row<true>(g + o, x + o, f, key[c], dcontext[c], weights + p, dlogits, length, dx + o, dkey + c);
-        else spread_row<false>(g + o, x + o, f, key[c], dcontext[c], weights + p, dlogits, length, dx + o, dkey + c);
-      }
+        spread_some(g + o, x + o, positions, factor ? factor + c : nullptr, key + c, dcontext + c, weights + p, dlogits,
+                    row, dx + o, dkey + c);
+      };
+      int64_t c = 0;
+      for (; c + 2 <= channels; c += 2) rows_from(c, streaming ? spread_rows<2, true> : spread_rows<2, false>);
+      if (c < channels) rows_from(c, streaming ? spread_rows<1, true> : spread_rows<1, false>);
     }
   }
 
   // The same for average pooling: dx = g * factor + dcontext / P.
   static void spread_mean(const T* g, int64_t begin, int64_t end, int64_t positions, const float* factor,
                           const float* dcontext, bool streaming, T* dx) {
+    const Row row(positions);
     for (int64_t c = begin; c < end; c++) {
       const int64_t o = c * positions;
       const float f = factor ? factor[c] : 1, t = dcontext[c] / positions;
-      if (streaming) fuse_row<true, false>(g + o, f, t, nullptr, false, positions, dx + o);
-      else fuse_row<false, false>(g + o, f, t, nullptr, false, positions, dx + o);
+      if (streaming) fuse_row<true, false>(g + o, f, t, nullptr, false, row, dx + o);
+      else fuse_row<false, false>(g + o, f, t, nullptr, false, row, dx + o);
     }
   }
 };

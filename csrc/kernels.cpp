@@ -1,8 +1,6 @@
 // The passes over a batch: which thread does which sample, slice or row. Built once per instruction set.
 #include "kernels.h"
 
-#include <unistd.h>
-
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -13,6 +11,10 @@
 
 namespace gcnet {
 namespace {
+
+// Outputs beyond this do not stay in a cache anyway, and are written past it. (What the system tells about its third
+// cache is that of the whole machine, also in a virtual one that has a part of it.)
+constexpr int64_t kStreamedBytes = 32 << 20;
 
 // Bytes of map for which one more thread pays.
 constexpr int64_t kBytesPerThread = 64 << 10;
@@ -40,9 +42,8 @@ struct Batch {
   int64_t row_length() const { return kLast ? c : p; }
 
   bool streams(const void* out) const {
-    static const int64_t cache = std::max<int64_t>(sysconf(_SC_LEVEL3_CACHE_SIZE), 16 << 20);
     const int64_t vector = kLanes * (int64_t)sizeof(T);
-    return n * sample * (int64_t)sizeof(T) > cache && (uintptr_t)out % vector == 0 && row_length() % kLanes == 0;
+    return n * sample * (int64_t)sizeof(T) > kStreamedBytes && (uintptr_t)out % vector == 0 && row_length() % kLanes == 0;
   }
 
   template <class Body>
