@@ -31,8 +31,8 @@ class Block(nn.Module):
     #: Whether an inserted block is applied; see :func:`gcnet.disable`.
     enabled: bool = True
 
-    def __init__(self) -> None:
-        super().__init__()
+    def __init__(self, *args: Any, **options: Any) -> None:
+        super().__init__(*args, **options)
         register_flop_formulas()
 
     @classmethod

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import importlib.util
 import logging
 import os
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
@@ -25,6 +27,17 @@ def _checked(name: str, source: str = "backend") -> str:
     return name
 
 
+def _check_available(name: str) -> None:
+    if name == "native":
+        from gcnet.ops import native_library
+
+        with warnings.catch_warnings(action="ignore"):
+            if native_library.library() is None:
+                raise RuntimeError(f"backend 'native': {native_library.MISSING}; or use 'eager'")
+    if name == "triton" and importlib.util.find_spec("triton") is None:
+        raise RuntimeError("backend 'triton': the package triton is not installed; pip install triton, or use 'eager'")
+
+
 _default: str | None = _checked(os.environ[_VARIABLE], _VARIABLE) if os.environ.get(_VARIABLE) else None
 _forced: str | None = _default
 _entered: list[list[str]] = []  # in the order of entry; threads may leave in another
@@ -35,11 +48,13 @@ def backend(name: str) -> Iterator[None]:
     """Force one implementation of every op inside a ``with`` block, in the whole process.
 
     Args:
-        name: ``"reference"`` (the formula, slow and obvious) or ``"eager"`` (ATen calls). The environment variable
-            ``GCNET_BACKEND`` does the same from outside.
+        name: ``"reference"`` (the formula, slow and obvious), ``"eager"`` (ATen calls), ``"native"`` (C++ on CPUs) or
+            ``"triton"`` (CUDA GPUs). Where the forced one does not support an op or its arguments, such as float64,
+            ``"eager"`` runs. The environment variable ``GCNET_BACKEND`` does the same from outside.
 
     Raises:
         ValueError: an unknown name.
+        RuntimeError: a backend that is not there: kernels that were not compiled, Triton that is not installed.
 
     Example:
         >>> import torch, gcnet
@@ -51,6 +66,7 @@ def backend(name: str) -> Iterator[None]:
     """
     global _forced
     entry = [_checked(name)]
+    _check_available(name)
     _entered.append(entry)
     _forced = name
     try:
@@ -60,13 +76,16 @@ def backend(name: str) -> Iterator[None]:
         _forced = _entered[-1][0] if _entered else _default
 
 
+def _preference() -> tuple[str, ...]:
+    return _PREFERENCE if _forced is None else (_forced, "eager")
+
+
 def choose(op: str, implementations: Mapping[str, Implementation]) -> Implementation:
     """The implementation of ``op`` to run now, out of those that support its arguments.
 
-    The forced one if it is among them, else the fastest.
+    The fastest; or the forced one, and ``"eager"`` where it is not among them.
     """
-    name = _forced if _forced in implementations else next(n for n in _PREFERENCE if n in implementations)
-    assert name is not None
+    name = next(name for name in _preference() if name in implementations)
     if not torch.compiler.is_compiling():
         _logger.debug("%s: %s", op, name)
     return implementations[name]

@@ -13,6 +13,15 @@ from torch import Tensor
 #: Instruction sets, the best first.
 INSTRUCTION_SETS = ("avx2", "portable")
 
+#: What is wrong where there are none.
+MISSING = (
+    "gcnet was installed without its native CPU kernels, for want of a C++ compiler (GCC or Clang) with OpenMP; "
+    "with one at hand, install it again with `pip install --force-reinstall --no-deps`"
+)
+
+#: Where the build puts the libraries.
+FOLDER = Path(__file__).parent
+
 _ELEMENTS = {torch.float32: 0, torch.bfloat16: 1}
 _POINTER = ctypes.c_void_p
 
@@ -64,16 +73,11 @@ def library() -> ctypes.CDLL | None:
 
     They share the OpenMP threads of torch, whose runtime is loaded by now.
     """
-    folder = Path(__file__).parent
     for name in INSTRUCTION_SETS:
-        path = folder / f"_native_{name}.so"
+        path = FOLDER / f"_native_{name}.so"
         if path.exists() and (loaded := load(path)) is not None:
             return loaded
-    warnings.warn(
-        "gcnet was installed without its native CPU kernels and uses ATen calls instead; with GCC or Clang and OpenMP "
-        "at hand, reinstall it with `pip install --force-reinstall --no-binary gcnet gcnet` or from its source",
-        stacklevel=2,
-    )
+    warnings.warn(f"{MISSING}; it uses ATen calls instead", stacklevel=2)
     return None
 
 
