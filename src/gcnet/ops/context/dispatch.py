@@ -52,7 +52,7 @@ def _must_be_composed() -> bool:
     """Whether something looks at the single ATen calls: export, a functorch transform, forward-mode gradients."""
     return (
         torch.compiler.is_exporting()
-        or torch._C._functorch.peek_interpreter_stack() is not None
+        or torch._C._are_functorch_transforms_active()
         or forward_ad._current_level >= 0
         or torch.jit.is_tracing()
     )
