@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-oldest lint wheel-smoke clean
+.PHONY: help demo test test-all test-oldest lint wheel-smoke check-neon clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -38,6 +38,12 @@ lint: $(VENV)/.installed  ## Ruff and the type checker
 
 wheel-smoke: $(VENV)/.installed  ## build the wheel and try it in a clean environment with torch alone
 	$(BIN)/python tests/wheel_smoke.py
+
+check-neon:  ## run the C++ kernels as ARM code (Debian: apt install g++-aarch64-linux-gnu qemu-user)
+	mkdir -p build
+	aarch64-linux-gnu-g++ -std=c++17 -O3 -fopenmp -fno-math-errno -ffp-contract=fast -Wno-psabi \
+		csrc/selfcheck.cpp -o build/selfcheck-aarch64
+	qemu-aarch64 -L /usr/aarch64-linux-gnu build/selfcheck-aarch64
 
 clean:  ## remove environments and build products
 	rm -rf $(VENV) $(VENV)-oldest build dist *.egg-info
