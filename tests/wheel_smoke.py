@@ -21,6 +21,10 @@ import importlib.util, sys, torch, gcnet
 for name in ("torchvision", "timm", "lightning", "tyro", "matplotlib", "PIL"):
     assert importlib.util.find_spec(name) is None, name
 assert ".venv" not in gcnet.__file__ and "site-packages" in gcnet.__file__, gcnet.__file__
+import shutil
+if shutil.which("c++"):
+    with gcnet.ops.backend("native"):
+        pass
 x = torch.randn(2, 64, 7, 7)
 for name in gcnet.__all__:
     getattr(gcnet, name)
