@@ -19,6 +19,9 @@ constexpr int64_t kStreamedBytes = 32 << 20;
 // Bytes of map for which one more thread pays.
 constexpr int64_t kBytesPerThread = 64 << 10;
 
+// Products for which one more thread pays.
+constexpr int64_t kWorkPerThread = 64 << 10;
+
 template <class T, template <class> class Layout>
 struct Batch {
   using Pass = Layout<T>;
@@ -239,45 +242,63 @@ struct Batch {
     });
   }
 
+  // Body(i) for `count` rows that cost `work` each; in parallel if that pays.
+  template <class Body>
+  void each_row(int64_t count, int64_t work, Body body) const {
+    const bool pays = threads > 1 && count * work > kWorkPerThread;
+#pragma omp parallel for num_threads(threads) schedule(static) if (pays)
+    for (int64_t i = 0; i < count; i++) body(i);
+  }
+
   void block_backward(const T* g, const T* x, const T* y, const float* key, const float* context, const float* weights,
                       const Transform* scale, const Transform* add, const Fusion& fusion, T* dx, T* masked,
-                      float* dfactor, float* dshift, float* dkey) const {
+                      float* dkey, const TransformGradient& dscale, const TransformGradient& dadd) const {
     const bool streaming = streams(dx);
-    std::vector<float> factors(scale ? n * c : 0), dcontexts(n * c), parts(key && slices == 1 ? n * c : 0);
+    std::vector<float> dfactors(scale ? n * c : 0), dshifts(add ? n * c : 0), factors(scale ? n * c : 0);
+    std::vector<float> dcontexts(n * c), parts(key && slices == 1 ? n * c : 0);
+    std::vector<Hidden> scaling(scale ? n : 0), adding(add ? n : 0);
+    float *dfactor = scale ? dfactors.data() : nullptr, *dshift = add ? dshifts.data() : nullptr;
     float* factor = scale ? factors.data() : nullptr;
     auto mix_sample = [&](int64_t i) {
-      Hidden hidden;
-      std::vector<float> dhidden, dlogit;
       float* dcontext = dcontexts.data() + i * c;
       if (scale) {
-        dlogit.resize(c);
-        transform(*scale, context + i * c, c, hidden, factor + i * c);
-        apply_gate(fusion, factor + i * c, c);
-        for (int64_t k = 0; k < c; k++) dlogit[k] = dfactor[i * c + k] * gate_slope(fusion, factor[i * c + k]);
-        transform_backward(*scale, dlogit.data(), c, hidden, dhidden, dcontext);
+        Hidden& h = scaling[i];
+        float* f = factor + i * c;
+        transform(*scale, context + i * c, c, h, f);
+        apply_gate(fusion, f, c);
+        h.out.resize(c);
+        for (int64_t k = 0; k < c; k++) h.out[k] = dfactor[i * c + k] * gate_slope(fusion, f[k]);
+        transform_backward(*scale, c, h, dcontext);
       }
       if (add) {
-        hidden_layer(*add, context + i * c, c, hidden);
-        transform_backward(*add, dshift + i * c, c, hidden, dhidden, dcontext);
+        Hidden& h = adding[i];
+        hidden_layer(*add, context + i * c, c, h);
+        h.out.assign(dshift + i * c, dshift + (i + 1) * c);
+        transform_backward(*add, c, h, dcontext);
       }
     };
     const T* cut = y ? masked : g;
     if (slices > 1) {
       sums(g, x, y, dfactor, dshift, masked);
       for (int64_t i = 0; i < n; i++) mix_sample(i);
-      return spread(cut, x, factor, key, weights, context, dcontexts.data(), dx, dkey);
+      spread(cut, x, factor, key, weights, context, dcontexts.data(), dx, dkey);
+    } else {
+      each_sample([&](int64_t i) {
+        std::vector<float> buffer;
+        sums_of_sample(g, x, y, i, dfactor, dshift, masked);
+        mix_sample(i);
+        const float *f = factor ? factor + i * c : nullptr, *dcontext = dcontexts.data() + i * c;
+        if (key)
+          spread_positions(cut, x, i, 0, p, f, key, weights, context, dcontext, streaming, dx, parts.data() + i * c,
+                           buffer);
+        else
+          spread_mean(cut, i, 0, rows(), f, dcontext, streaming, dx);
+      });
+      if (key) add_up(parts, dkey);
     }
-    each_sample([&](int64_t i) {
-      std::vector<float> buffer;
-      sums_of_sample(g, x, y, i, dfactor, dshift, masked);
-      mix_sample(i);
-      const float *f = factor ? factor + i * c : nullptr, *dcontext = dcontexts.data() + i * c;
-      if (key)
-        spread_positions(cut, x, i, 0, p, f, key, weights, context, dcontext, streaming, dx, parts.data() + i * c, buffer);
-      else
-        spread_mean(cut, i, 0, rows(), f, dcontext, streaming, dx);
-    });
-    if (key) add_up(parts, dkey);
+    auto each = [&](int64_t count, int64_t work, auto body) { each_row(count, work, body); };
+    if (scale) weight_gradients(*scale, dscale, scaling, context, c, each);
+    if (add) weight_gradients(*add, dadd, adding, context, c, each);
   }
 };
 
@@ -300,6 +321,7 @@ void dispatch(const Map& map, Run run) {
 using gcnet::Fusion;
 using gcnet::Map;
 using gcnet::Transform;
+using gcnet::TransformGradient;
 
 // Whether this machine has the instructions this library was built for.
 EXPORT int gcnet_supported() {
@@ -351,11 +373,11 @@ EXPORT void gcnet_block(const Map* map, const void* x, const float* key, const v
 
 EXPORT void gcnet_block_backward(const Map* map, const void* g, const void* x, const void* y, const float* key,
                                  const float* context, const float* weights, const Transform* scale,
-                                 const Transform* add, const Fusion* fusion, void* dx, void* masked, float* dfactor,
-                                 float* dshift, float* dkey) {
+                                 const Transform* add, const Fusion* fusion, void* dx, void* masked, float* dkey,
+                                 const TransformGradient* dscale, const TransformGradient* dadd) {
   gcnet::dispatch(*map, [&](auto batch, auto element) {
     using T = decltype(element);
     batch.block_backward((const T*)g, (const T*)x, (const T*)y, key, context, weights, scale, add, *fusion, (T*)dx,
-                         (T*)masked, dfactor, dshift, dkey);
+                         (T*)masked, dkey, *dscale, *dadd);
   });
 }

@@ -23,6 +23,11 @@ struct Transform {
   int activation;  // 0 none, 1 ReLU, 2 SiLU
 };
 
+// Where the gradients of a transform go; null where it has no such tensor.
+struct TransformGradient {
+  float *expand, *expand_bias, *reduce, *reduce_bias, *norm_weight, *norm_bias;
+};
+
 struct Fusion {
   int gate;  // 0 sigmoid, 1 hard sigmoid
   int centred, relu;

@@ -29,15 +29,16 @@ std::vector<float> draw(size_t count) {
 void check(int64_t n, int64_t c, int64_t p, int last, int threads) {
   auto at = [&](int64_t i, int64_t k, int64_t j) { return i * c * p + (last ? j * c + k : k * p + j); };
   const std::vector<float> x = draw(n * c * p), g = draw(n * c * p), key = draw(c), expand = draw(c * c);
-  std::vector<float> y(n * c * p), dx(n * c * p), context(n * c), weights(n * p), dshift(n * c), dkey(c);
+  std::vector<float> y(n * c * p), dx(n * c * p), context(n * c), weights(n * p), dkey(c), dexpand(c * c), dbias(c);
   const Map map{n, c, p, gcnet::kFloat, last, threads};
   const Transform add{expand.data(), nullptr, nullptr, nullptr, nullptr, nullptr, c, 0, 0};
   const Fusion fusion{0, 0, 0};
   gcnet_block(&map, x.data(), key.data(), nullptr, nullptr, &add, &fusion, y.data(), context.data(), weights.data());
+  const TransformGradient dadd{dexpand.data(), dbias.data(), nullptr, nullptr, nullptr, nullptr}, none{};
   gcnet_block_backward(&map, g.data(), x.data(), nullptr, key.data(), context.data(), weights.data(), nullptr, &add,
-                       &fusion, dx.data(), nullptr, nullptr, dshift.data(), dkey.data());
+                       &fusion, dx.data(), nullptr, dkey.data(), &none, &dadd);
 
-  std::vector<double> all_dkey(c);
+  std::vector<double> all_dkey(c), all_dexpand(c * c), all_dbias(c);
   for (int64_t i = 0; i < n; i++) {
     std::vector<double> m(p), ctx(c), t(c), dt(c), dctx(c);
     double total = 0, mean = 0;
@@ -55,7 +56,8 @@ void check(int64_t n, int64_t c, int64_t p, int last, int threads) {
       for (int64_t q = 0; q < c; q++) t[k] += (double)expand[k * c + q] * ctx[q], dctx[q] += expand[k * c + q] * dt[k];
     for (int64_t k = 0; k < c; k++) {
       compare("context", context[i * c + k], ctx[k], std::sqrt(c));
-      compare("dshift", dshift[i * c + k], dt[k], std::sqrt(p));
+      all_dbias[k] += dt[k];
+      for (int64_t q = 0; q < c; q++) all_dexpand[k * c + q] += dt[k] * ctx[q];
       mean += dctx[k] * ctx[k];
     }
     for (int64_t j = 0; j < p; j++) {
@@ -69,7 +71,11 @@ void check(int64_t n, int64_t c, int64_t p, int last, int threads) {
       }
     }
   }
-  for (int64_t k = 0; k < c; k++) compare("dkey", dkey[k], all_dkey[k], n * c * std::sqrt(p));
+  for (int64_t k = 0; k < c; k++) {
+    compare("dkey", dkey[k], all_dkey[k], n * c * std::sqrt(p));
+    compare("dbias", dbias[k], all_dbias[k], n * std::sqrt(p));
+    for (int64_t q = 0; q < c; q++) compare("dexpand", dexpand[k * c + q], all_dexpand[k * c + q], n * std::sqrt(p));
+  }
 }
 
 }  // namespace

@@ -1,6 +1,7 @@
 // The transform of one context, W_2 act(LN(W_1 c + b_1)) + b_2, the gate behind it, and their gradient.
 #pragma once
 
+#include <algorithm>
 #include <cmath>
 #include <vector>
 
@@ -38,6 +39,7 @@ struct Hidden {
   std::vector<float> value, normed, centred;  // after the activation, before it, (h - mean) / deviation
   float scale = 1;                            // d centred / d h, apart from the two means
   const float* data = nullptr;                // what `expand` multiplies
+  std::vector<float> out, dnormed, dlinear;   // gradients: of the result, of `normed`, of what `reduce` gives
 };
 
 inline void hidden_layer(const Transform& t, const float* context, int64_t channels, Hidden& h) {
@@ -78,35 +80,68 @@ inline void transform(const Transform& t, const float* context, int64_t channels
     out[c] = dot(t.expand + c * t.hidden, h.data, t.hidden) + (t.expand_bias ? t.expand_bias[c] : 0);
 }
 
-// dcontext += d(transform)/d(context)^T g
-inline void transform_backward(const Transform& t, const float* g, int64_t channels, const Hidden& h,
-                               std::vector<float>& dhidden, float* dcontext) {
+// dcontext += d(transform)/d(context)^T g, where g is h.out
+inline void transform_backward(const Transform& t, int64_t channels, Hidden& h, float* dcontext) {
   const int64_t width = t.hidden;
+  const float* g = h.out.data();
   if (!t.reduce) {
     for (int64_t c = 0; c < channels; c++) accumulate(dcontext, g[c], t.expand + c * width, channels);
     return;
   }
-  dhidden.assign(width, 0);
-  for (int64_t c = 0; c < channels; c++) accumulate(dhidden.data(), g[c], t.expand + c * width, width);
+  h.dnormed.assign(width, 0);
+  for (int64_t c = 0; c < channels; c++) accumulate(h.dnormed.data(), g[c], t.expand + c * width, width);
   for (int64_t r = 0; r < width; r++) {
     const float v = h.normed[r];
-    if (t.activation == 1) dhidden[r] = v > 0 ? dhidden[r] : 0;
+    if (t.activation == 1) h.dnormed[r] = v > 0 ? h.dnormed[r] : 0;
     if (t.activation == 2) {
       const float s = sigmoid(v);
-      dhidden[r] *= s * (1 + v * (1 - s));
+      h.dnormed[r] *= s * (1 + v * (1 - s));
     }
   }
+  h.dlinear = h.dnormed;
   if (t.norm_weight) {
     float mean = 0, along = 0;
     for (int64_t r = 0; r < width; r++) {
-      dhidden[r] *= t.norm_weight[r];
-      mean += dhidden[r];
-      along += dhidden[r] * h.centred[r];
+      h.dlinear[r] *= t.norm_weight[r];
+      mean += h.dlinear[r];
+      along += h.dlinear[r] * h.centred[r];
     }
     mean /= width, along /= width;
-    for (int64_t r = 0; r < width; r++) dhidden[r] = (dhidden[r] - mean - h.centred[r] * along) * h.scale;
+    for (int64_t r = 0; r < width; r++) h.dlinear[r] = (h.dlinear[r] - mean - h.centred[r] * along) * h.scale;
   }
-  for (int64_t r = 0; r < width; r++) accumulate(dcontext, dhidden[r], t.reduce + r * channels, channels);
+  for (int64_t r = 0; r < width; r++) accumulate(dcontext, h.dlinear[r], t.reduce + r * channels, channels);
+}
+
+// The sums over samples, in their order, that are the gradients of the weights. `rows(count, work, body)` runs
+// body(i) for every row, `work` being what a row costs.
+template <class Rows>
+void weight_gradients(const Transform& t, const TransformGradient& d, const std::vector<Hidden>& samples,
+                      const float* context, int64_t channels, Rows rows) {
+  const int64_t n = samples.size(), width = t.hidden;
+  rows(channels, n * width, [&](int64_t c) {
+    float* row = d.expand + c * width;
+    std::fill(row, row + width, 0.0f);
+    float bias = 0;
+    for (const Hidden& h : samples) {
+      accumulate(row, h.out[c], h.data, width);
+      bias += h.out[c];
+    }
+    if (d.expand_bias) d.expand_bias[c] = bias;
+  });
+  if (!t.reduce) return;
+  rows(width, n * channels, [&](int64_t r) {
+    float* row = d.reduce + r * channels;
+    std::fill(row, row + channels, 0.0f);
+    float bias = 0, weight = 0, shift = 0;
+    for (int64_t i = 0; i < n; i++) {
+      const Hidden& h = samples[i];
+      accumulate(row, h.dlinear[r], context + i * channels, channels);
+      bias += h.dlinear[r], weight += h.dnormed[r] * h.centred[r], shift += h.dnormed[r];
+    }
+    if (d.reduce_bias) d.reduce_bias[r] = bias;
+    if (d.norm_weight) d.norm_weight[r] = weight;
+    if (d.norm_bias) d.norm_bias[r] = shift;
+  });
 }
 
 // logits -> gate(logits), times two if centred

@@ -39,11 +39,20 @@ class Map(ctypes.Structure):
     )
 
 
+_TENSORS = ("expand", "expand_bias", "reduce", "reduce_bias", "norm_weight", "norm_bias")
+
+
+class TransformGradient(ctypes.Structure):
+    """Where the gradients of a transform go."""
+
+    _fields_ = tuple((name, _POINTER) for name in _TENSORS)
+
+
 class Transform(ctypes.Structure):
     """Weights of a transform, as pointers to float32."""
 
     _fields_ = (
-        *((name, _POINTER) for name in ("expand", "expand_bias", "reduce", "reduce_bias", "norm_weight", "norm_bias")),
+        *((name, _POINTER) for name in _TENSORS),
         ("hidden", ctypes.c_int64),
         ("norm_eps", ctypes.c_float),
         ("activation", ctypes.c_int),

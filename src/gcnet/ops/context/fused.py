@@ -70,13 +70,12 @@ def block_backward(
         features = x.double() if context.dtype == torch.float64 else x
         flat = None if key is None else key.detach().reshape(-1).to(context.dtype)
         done = passes.block_backward(g, features, y, flat, context, weights, scale, add, options)
-        if done is None:
-            dfactor, dshift, g = passes.sums(g, features, scale is not None, add is not None, y)
+        if done is not None:
+            dx, dkey, g, dtensors = done
         else:
-            dx, dkey, g, dfactor, dshift = done
-        factor, _ = coefficients(context, scale, None, options.gate, options.centred)
-        dcontext, dtensors = coefficients_backward(context, scale, add, options, factor, dfactor, dshift)
-        if done is None:
+            dfactor, dshift, g = passes.sums(g, features, scale is not None, add is not None, y)
+            factor, _ = coefficients(context, scale, None, options.gate, options.centred)
+            dcontext, dtensors = coefficients_backward(context, scale, add, options, factor, dfactor, dshift)
             dx, dkey = passes.spread(g, features, factor, flat, weights, context, dcontext)
         if key is not None and dkey is not None:
             dkey = dkey.to(key.dtype).reshape(key.shape)

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gcnet.ops import native_library
+from gcnet.ops.context.mixing import Gradients
 from gcnet.ops.context.passes import Options
 from gcnet.ops.context.transform import Transform
 from gcnet.ops.native_library import describe, library, pointer
@@ -137,15 +138,16 @@ def block_backward(
     scale: Transform | None,
     add: Transform | None,
     options: Options,
-) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None, Tensor | None] | None:
-    """Gradients of x, key, residual, factor and shift in one parallel region; None as for :func:`block`."""
+) -> tuple[Tensor, Tensor | None, Tensor, Gradients] | None:
+    """Gradients of x, key, residual and of the twelve tensors in one parallel region; None as for :func:`block`."""
     if not (_is_small(scale) and _is_small(add)):
         return None
     g = _laid_out(g, x)
     dx, dkey = torch.empty_like(x), None if key is None else torch.empty_like(key)
     masked = g if y is None else torch.empty_like(x)
-    dfactor, dshift = _vectors(x, scale is not None), _vectors(x, add is not None)
     scaling, adding, fusion = _Weights(scale), _Weights(add), _fusion(options)
+    dscale, dscale_address = scaling.gradients()
+    dadd, dadd_address = adding.gradients()
     _call(
         "gcnet_block_backward",
         x,
@@ -160,11 +162,11 @@ def block_backward(
         byref(fusion),
         pointer(dx),
         None if y is None else pointer(masked),
-        pointer(dfactor),
-        pointer(dshift),
         pointer(dkey),
+        dscale_address,
+        dadd_address,
     )
-    return dx, dkey, masked, dfactor, dshift
+    return dx, dkey, masked, (*dscale, *dadd)
 
 
 class _Weights:
@@ -172,6 +174,7 @@ class _Weights:
 
     def __init__(self, transform: Transform | None) -> None:
         self.address: Any = None
+        self.tensors: list[Tensor | None] = [None] * 6
         if transform is None:
             return
         self.tensors = [None if t is None else t.detach().float().contiguous() for t in transform[:6]]
@@ -182,6 +185,11 @@ class _Weights:
             _ACTIVATIONS[transform.activation],
         )
         self.address = byref(self.struct)
+
+    def gradients(self) -> tuple[Gradients, Any]:
+        """Room for the gradients of the six tensors, and its address."""
+        room = tuple(None if t is None else torch.empty_like(t) for t in self.tensors)
+        return room, byref(native_library.TransformGradient(*map(pointer, room)))
 
 
 def _fusion(options: Options) -> native_library.Fusion:

@@ -75,5 +75,5 @@ class Passes(Protocol):
         scale: Transform | None,
         add: Transform | None,
         options: Options,
-    ) -> tuple[Tensor, Tensor | None, Tensor, Tensor | None, Tensor | None] | None:
-        """Gradients of x, key, residual, factor and shift at once; None to go by ``sums`` and ``spread``."""
+    ) -> tuple[Tensor, Tensor | None, Tensor, tuple[Tensor | None, ...]] | None:
+        """Gradients of x, key, residual and of the twelve tensors at once; None to go by ``sums`` and ``spread``."""
