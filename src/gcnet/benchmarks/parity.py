@@ -1,0 +1,89 @@
+"""Nothing is reported before everybody has computed the same: outputs and gradients against float64."""
+
+from __future__ import annotations
+
+import copy
+
+import torch
+from torch import Tensor, nn
+
+from gcnet.benchmarks.cases import Case
+from gcnet.benchmarks.peers import Contestant
+from gcnet.benchmarks.published import as_published
+from gcnet.benchmarks.workload import Inputs, call, result_names
+from gcnet.ops.backend import backend
+
+#: Largest error of a block, as a share of the norm of the exact result.
+#:
+#: float32: errors seen are 1e-7 to 6e-6; a wrong formula gives 1e-3 at least. bfloat16 rounds each value by up to
+#: 2**-9 = 0.002, and the published forms round every intermediate; the gradient of the key is a difference of sums,
+#: where that adds up.
+TOLERANCE = {torch.float32: 3e-5, torch.bfloat16: 0.1}
+#: Largest error of the output of a network, and of its gradients: where a rounding error carries a ReLU across zero, a
+#: gradient appears or vanishes, and fifty layers of them add up to a percent in plain ResNet-50 too.
+NETWORK_TOLERANCE = (1e-4, 0.05)
+#: A gradient smaller than this share of the upstream gradient is zero by mathematics (the bias of the key cancels in
+#: the softmax) and is judged against the upstream gradient instead of itself.
+NULL = 1e-9
+#: Bytes that the reference may take for one sample before the published form in float64 judges in its place.
+_REFERENCE_LIMIT = 2**30
+
+
+class ParityError(Exception):
+    """A contestant that computes something else."""
+
+
+def exact(case: Case, ours: nn.Module, given: Inputs) -> dict[str, Tensor]:
+    """Output and gradients by the reference in float64, by name.
+
+    Blocks treat every sample by itself and are judged sample by sample, which bounds the memory.
+    """
+    judge = copy.deepcopy(ours).double()
+    if case.op == "non_local" and _bytes_of_reference(case) > _REFERENCE_LIMIT:
+        as_published(judge)
+    size = given.x.shape[0] if case.op == "network" else 1
+    parts = []
+    with backend("reference"):
+        for x, upstream in zip(given.x.split(size), given.upstream.split(size), strict=True):
+            x = x.detach().double().requires_grad_(given.x.requires_grad)
+            parts.append(call(judge, case, Inputs(x, upstream.double())))
+    columns = dict(zip(result_names(judge, case), zip(*parts, strict=True), strict=True))
+    return {
+        name: torch.cat(values) if name in ("output", "input") else torch.stack(values).sum(0)
+        for name, values in columns.items()
+    }
+
+
+def check(case: Case, contestant: Contestant, truth: dict[str, Tensor], given: Inputs) -> float:
+    """Compare one contestant with the exact results; its largest error as a share of the norm.
+
+    Raises:
+        ParityError: an error beyond the tolerance.
+    """
+    with contestant.scope():
+        results = call(contestant.module, case, given)
+    worst = 0.0
+    for name, value in zip(result_names(contestant.module, case), results, strict=True):
+        name = name.removeprefix("_orig_mod.")
+        error = _error(truth[contestant.names.get(name, name)], value, given.upstream)
+        tolerance = NETWORK_TOLERANCE[name != "output"] if case.op == "network" else TOLERANCE[case.dtype]
+        if not error <= tolerance:
+            what = name if name == "output" else f"gradient of {name}"
+            raise ParityError(
+                f"{case.name}: {contestant.name} computes something else: error {error:.2g} of its {what}, "
+                f"tolerance {tolerance:.2g} in {str(case.dtype).removeprefix('torch.')}. Nothing is reported."
+            )
+        worst = max(worst, error)
+    return worst
+
+
+def _error(expected: Tensor, found: Tensor, upstream: Tensor) -> float:
+    scale, reach = float(expected.norm()), float(upstream.norm(dtype=torch.float64))
+    difference = float((found.double().reshape(expected.shape) - expected).norm())
+    return difference / (scale if scale > NULL * reach else reach)
+
+
+def _bytes_of_reference(case: Case) -> int:
+    """What the reference of the non-local block lays out: pairs of positions with their features, in float64."""
+    hidden: int = case.options["hidden"]
+    return 8 * case.positions**2 * hidden * (2 if case.options.get("pairwise") == "concatenation" else 1)
