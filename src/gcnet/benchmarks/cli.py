@@ -5,6 +5,7 @@ from __future__ import annotations
 import difflib
 import os
 import platform
+import re
 import sys
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +17,7 @@ from gcnet.analysis.table import format_table
 from gcnet.benchmarks.cases import Case, select
 from gcnet.benchmarks.environment import TUNED_ALLOCATOR, is_tuned
 from gcnet.benchmarks.parity import ParityError
-from gcnet.benchmarks.peers import peers
+from gcnet.benchmarks.peers import OURS, peers
 from gcnet.benchmarks.report import text
 from gcnet.benchmarks.results import Run, to_json
 from gcnet.benchmarks.runner import Settings, run
@@ -86,9 +87,9 @@ def bench(argv: list[str]) -> int:
         if arguments.list:
             print(_listed(cases))
             return 0
+        folder = _folder(arguments)
         if arguments.tuned_allocator and not is_tuned(os.environ):
             _start_again(argv)
-        folder = _folder(arguments.out)
     except (ValueError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2
@@ -118,6 +119,8 @@ def parse_peers(names: str) -> tuple[str, ...]:
     """
     given = tuple(dict.fromkeys(name.strip() for name in names.split(",") if name.strip()))
     for name in given:
+        if name == OURS:
+            raise ValueError(f"vs: {OURS} is in every run already; name others")
         if name not in peers():
             near = difflib.get_close_matches(name, peers(), n=1, cutoff=0.5)
             hint = f"; did you mean {near[0]!r}?" if near else ""
@@ -150,10 +153,12 @@ def _start_again(argv: list[str]) -> None:
     os.execve(sys.executable, command, {**os.environ, **TUNED_ALLOCATOR})
 
 
-def _folder(out: str) -> Path | None:
-    if not out:
+def _folder(arguments: Arguments) -> Path | None:
+    if not re.fullmatch(r"[\w.+-]+", arguments.name):
+        raise ValueError(f"name={arguments.name!r} must be made of letters, digits and .+-_, such as gc-tuned")
+    if not arguments.out:
         return None
-    folder = Path(out)
+    folder = Path(arguments.out)
     folder.mkdir(parents=True, exist_ok=True)
     return folder
 

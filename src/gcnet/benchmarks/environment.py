@@ -17,9 +17,7 @@ import torch
 from gcnet import __version__
 
 _PACKAGES = ("mmcv-lite", "mmcv", "timm", "torchvision", "triton", "numpy")
-_VARIABLES = tuple(
-    "MALLOC_ OMP_ MKL_ KMP_ GOMP_ GCNET_ CUDA_VISIBLE PYTORCH_ TORCHINDUCTOR_ TRITON_ NVIDIA_TF32 LD_PRELOAD".split()
-)
+_VARIABLES = re.compile("MALLOC_|OMP_|MKL_|KMP_|GOMP_|GCNET_|CUDA_|PYTORCH_|TORCHINDUCTOR_|TRITON_|NVIDIA_|LD_PRELOAD")
 
 #: Keeps memory that is freed within the process, so that a large tensor costs no page faults after the first time.
 TUNED_ALLOCATOR = {
@@ -97,7 +95,7 @@ def environment(device: str) -> Environment:
         memory_gib=_memory_gib(),
         load=round(os.getloadavg()[0], 2) if hasattr(os, "getloadavg") else None,
         allocator="tuned" if is_tuned(os.environ) else "default",
-        variables={name: value for name, value in sorted(os.environ.items()) if name.startswith(_VARIABLES)},
+        variables={name: value for name, value in sorted(os.environ.items()) if _VARIABLES.match(name)},
         gpu=gpu.name if gpu else None,
         gpu_memory_gib=round(gpu.total_memory / 2**30, 1) if gpu else None,
         driver=_output("nvidia-smi", "--query-gpu=driver_version", "--format=csv,noheader", "--id=0") if gpu else None,

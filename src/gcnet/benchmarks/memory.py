@@ -20,8 +20,7 @@ def peak_bytes(run: Callable[[], object], device: str) -> int:
     Example:
         >>> import torch
         >>> from gcnet.benchmarks.memory import peak_bytes
-        >>> x = torch.zeros(1000, dtype=torch.float32)
-        >>> peak_bytes(lambda: x + 1, "cpu")
+        >>> peak_bytes(lambda: torch.empty(1000, dtype=torch.float32), "cpu")
         4000
     """
     if device == "cuda":

@@ -90,7 +90,7 @@ def contestant(name: str, case: Case, ours: nn.Module) -> Contestant:
     else:
         made = _PEERS[name](case, ours)
     made.module.train(ours.training)
-    if case.compiled and not made.floor | (name == "compile"):
+    if case.compiled and name != "compile":
         made.module = torch.compile(made.module, dynamic=False)  # type: ignore[assignment]
     return made
 

@@ -37,7 +37,7 @@ def text(run: Run) -> str:
     for result in run.results:
         groups[result.case["op"]].append(result)
     parts = [heading(run), *(_times(results) for results in groups.values()), LEGEND]
-    parts += [_overheads(groups.get("network", [])), *(_memory(results) for results in groups.values())]
+    parts += [_overheads(groups.get("network", [])), _memory(run.results)]
     return "\n\n".join(part for part in (*parts, _absences(run.results)) if part)
 
 
@@ -56,6 +56,8 @@ def heading(run: Run) -> str:
     if made.gpu:
         launches = "CUDA graphs" if settings["graphs"] else "launched from Python"
         lines.insert(2, f"  driver {made.driver}, CUDA {made.cuda}, {made.gpu_memory_gib} GiB on the GPU, {launches}")
+    if made.load is not None and made.load > made.cores:
+        lines.append(f"  BUSY: a load of {made.load} on {made.cores} cores when it started; expect noise")
     if settings["quick"]:
         lines.append(f"  {_QUICK}")
     return "\n".join(lines)
