@@ -80,3 +80,14 @@ def test_the_published_form_judges_where_the_reference_would_not_fit(monkeypatch
     for name, value in exact(case, ours, given).items():
         assert (value - expected[name]).norm() <= 1e-12 * max(expected[name].norm(), given.upstream.norm()), name
     assert type(ours).__name__ == "NonLocal"
+
+
+def test_ours_must_be_closer_in_half_precision_than_others():
+    case, ours, given, truth = _prepared("gc/c2-bfloat16/forward")
+    others = contestant("published", case, ours)
+    with torch.no_grad():
+        others.module.add.expand.bias.add_(0.05)
+    assert 0.01 < check(case, others, truth, given) < 0.2
+    others.name = "eager"
+    with pytest.raises(ParityError, match=r"tolerance 0\.01 in bfloat16"):
+        check(case, others, truth, given)

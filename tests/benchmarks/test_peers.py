@@ -113,7 +113,7 @@ def test_a_compiled_case_compiles_everybody_once(monkeypatch):
     pytest.importorskip("torchvision")
     seen = []
     monkeypatch.setattr(torch, "compile", lambda module, **options: seen.append(module) or module)
-    (case,) = select(["network/resnet50-batch8-compiled/forward"], "cpu")
+    (case,) = select(["network/resnet50-batch8-channels_last-compiled/forward"], "cpu")
     case = Case(**{**vars(case.shrunk()), "compiled": True})
     contestants(case, build(case, "cpu"), ["plain", "compile"])
     assert len(seen) == 3

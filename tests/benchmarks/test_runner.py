@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from gcnet.benchmarks import peers
+from gcnet.benchmarks import peers, runner
 from gcnet.benchmarks.cases import select
 from gcnet.benchmarks.parity import ParityError
 from gcnet.benchmarks.peers import Contestant
@@ -89,3 +89,39 @@ def test_inputs_take_turns_on_cuda_until_no_cache_holds_them(monkeypatch):
     assert turns(small, "cuda") == 25
     (network,) = select(["network/resnet50-batch64/forward"], "cuda")
     assert turns(network, "cuda") == 1
+
+
+def test_convolutions_round_to_tf32_in_networks_only_and_never_when_checked(monkeypatch):
+    pytest.importorskip("torchvision")
+    seen = []
+    real = runner.call
+
+    def call(module, case, given):
+        seen.append((case.op, torch.backends.cudnn.allow_tf32))
+        return real(module, case, given)
+
+    monkeypatch.setattr(runner, "call", call)
+    monkeypatch.setattr("gcnet.benchmarks.parity.call", call)
+    before = torch.backends.cudnn.allow_tf32
+    run(_small("gc/tiny/forward"), ["published"], FAST)
+    assert {allowed for _, allowed in seen} == {False}
+    seen.clear()
+    run(_small("network/resnet50-batch8/forward"), ["published"], FAST)
+    checked = [allowed for _, allowed in seen[:3]]  # the reference, ours, the published form
+    assert checked == [False] * 3
+    assert {allowed for _, allowed in seen[3:]} == {True}
+    assert torch.backends.cudnn.allow_tf32 == before
+
+
+def test_what_cannot_be_captured_is_named(monkeypatch):
+    real = runner._timed
+
+    def timed(one, case, given, settings):
+        if one.name == "published":
+            raise RuntimeError("operation not permitted when stream is capturing\nmore")
+        return real(one, case, given, settings)
+
+    monkeypatch.setattr(runner, "_timed", timed)
+    (done,) = run(_small("gc/tiny/forward"), ["published", "copy"], FAST).results
+    assert list(done.timings) == ["gcnet", "copy"]
+    assert done.absent == {"published": "RuntimeError: operation not permitted when stream is capturing"}

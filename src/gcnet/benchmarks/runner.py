@@ -68,18 +68,20 @@ def run(
         ParityError: a contestant computes something else; nothing was timed.
     """
     made = environment(settings.device)
-    admitted = []
+    admitted, results = [], []
     for number, case in enumerate(cases, 1):
         progress(f"parity {number}/{len(cases)}  {case.name}")
-        admitted.append(_check(case, DEFAULTS[case.op] if peers is None else peers, settings))
-    results = []
+        with _tensor_float32(False):
+            admitted.append(_check(case, DEFAULTS[case.op] if peers is None else peers, settings))
     for number, (case, check) in enumerate(zip(cases, admitted, strict=True), 1):
         progress(f"timing {number}/{len(cases)}  {case.name}")
-        results.append(_time(case, check, settings))
+        with _tensor_float32(case.op == "network"):
+            results.append(_time(case, check, settings))
     return Run(made, dict(vars(settings)), tuple(results))
 
 
 def _check(case: Case, peers: Sequence[str], settings: Settings) -> _Admitted:
+    case = case.checked()
     ours = build(case, settings.device)
     (given,) = inputs(case, settings.device)
     made, absent = contestants(case, ours, peers)
@@ -95,7 +97,7 @@ def _check(case: Case, peers: Sequence[str], settings: Settings) -> _Admitted:
         except Exception as error:
             if one.name == OURS or isinstance(error, parity.ParityError):
                 raise
-            found.absent[one.name] = f"{type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
+            found.absent[one.name] = _reason(error)
         else:
             if one.name != OURS:
                 found.names.append(one.name)
@@ -115,7 +117,14 @@ def _time(case: Case, check: _Admitted, settings: Settings) -> CaseResult:
         with one.scope():
             once()  # what is compiled or cached in the first call is not the call's
             peaks[one.name] = peak_bytes(once, settings.device)
-    timed = {one.name: _timed(one, case, given, settings) for one in made}
+    timed, absent = {}, dict(check.absent)
+    for one in made:
+        try:
+            timed[one.name] = _timed(one, case, given, settings)
+        except RuntimeError as error:  # what a CUDA graph cannot capture
+            if one.name == OURS:
+                raise
+            absent[one.name] = _reason(error)
     samples = interleave(timed, rounds=settings.rounds, seconds=settings.seconds)
     timings = {
         name: Timing(
@@ -127,7 +136,7 @@ def _time(case: Case, check: _Admitted, settings: Settings) -> CaseResult:
         for name, taken in samples.items()
     }
     _forget()
-    return CaseResult(case.name, describe(case), timings, check.absent)
+    return CaseResult(case.name, describe(case), timings, absent)
 
 
 def turns(case: Case, device: str) -> int:
@@ -199,6 +208,21 @@ def _logged_backend() -> Iterator[list[str]]:
         logger.removeHandler(handler)
         logger.setLevel(level)
         logger.propagate = propagate
+
+
+def _reason(error: Exception) -> str:
+    return f"{type(error).__name__}: {next(iter(str(error).splitlines()), '')}"
+
+
+@contextmanager
+def _tensor_float32(allowed: bool) -> Iterator[None]:
+    """Let CUDA's convolutions in float32 round their inputs to TF32, or not; PyTorch's default is to let them."""
+    before = torch.backends.cudnn.allow_tf32
+    torch.backends.cudnn.allow_tf32 = allowed
+    try:
+        yield
+    finally:
+        torch.backends.cudnn.allow_tf32 = before
 
 
 def _forget() -> None:
