@@ -69,7 +69,7 @@ class Case:
         return 4 if linear and self.op == "global_context" else 5
 
     def checked(self) -> Case:
-        """What parity checks of it: of networks two samples in float32, as half precision leaves little of a gradient."""
+        """What parity checks of it: of networks two samples in float32, as half precision leaves no exact gradient."""
         return replace(self, shape=(2, *self.shape[1:]), dtype=torch.float32) if self.op == "network" else self
 
     def shrunk(self) -> Case:
