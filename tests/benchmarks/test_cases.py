@@ -18,8 +18,10 @@ def test_names_are_unique():
     assert len(set(names)) == len(names)
 
 
-def test_every_case_comes_in_both_modes():
+def test_every_case_comes_in_both_modes_if_its_judge_fits_into_memory():
     for case in CASES:
+        if case.op == "non_local" and case.positions > 10_000:
+            continue
         assert {other.mode for other in CASES if (other.op, other.label) == (case.op, case.label)} == set(MODES)
 
 
@@ -101,5 +103,5 @@ def test_select():
 
 
 def test_a_pattern_that_matches_nothing_names_the_nearest():
-    with pytest.raises(ValueError, match="matches nothing on cpu; did you mean 'gc/tiny/forward'"):
+    with pytest.raises(ValueError, match=r"matches nothing on cpu\. Did you mean 'gc/tiny/forward'"):
         select(["gc/c2/*", "gc/tiny/foward"], "cpu")

@@ -91,9 +91,9 @@ def test_list(capsys):
 @pytest.mark.parametrize(
     ("argv", "message"),
     [
-        (["--case", "gc/tiny/foward"], "case 'gc/tiny/foward' matches nothing on cpu; did you mean 'gc/tiny/forward'"),
+        (["--case", "gc/tiny/foward"], "case 'gc/tiny/foward' matches nothing on cpu. Did you mean 'gc/tiny/forward'"),
         (["--case", "cbam/*"], "--list names them all"),
-        (["--vs", "mmvc"], "there is no contestant 'mmvc'; did you mean 'mmcv'? There are mmcv, timm"),
+        (["--vs", "mmvc"], "there is no contestant 'mmvc'; did you mean 'mmcv'? there are mmcv, timm"),
         (["--vs", "gcnet"], "gcnet is in every run already"),
         (["--repeats", "2"], "repeats=2: quartiles need at least 3"),
         (["--threads", "-1"], "threads=-1 must be at least 1"),

@@ -142,7 +142,11 @@ def _non_local() -> Iterator[Case]:
                 shape = (1, *shape[1:])
             yield from _both("non_local", f"{form}-p{positions}", shape, options={"hidden": 256, **options})
     yield from _both("non_local", "concat-p6272", (1, 256, 8, 28, 28), options={"hidden": 128, **forms["concat"]})
-    yield from _both("non_local", "softmax-p784-bfloat16", (4, 512, 28, 28), **_BF16, options={"hidden": 256})
+    for form, options in forms.items():  # what memory linear in P is for; backward, the float64 map needs 10 GB
+        shape = (1, 512, *_DETECTION["c3"][2:])
+        yield Case("non_local", f"{form}-p16800", shape, FORWARD, {"hidden": 256, **options})
+    options = {"hidden": 256, **forms["softmax"]}
+    yield from _both("non_local", "softmax-p784-bfloat16", (4, 512, 28, 28), **_BF16, options=options)
 
 
 def _networks() -> Iterator[Case]:
@@ -180,6 +184,6 @@ def select(patterns: Sequence[str], device: str, cases: Sequence[Case] = CASES) 
     for pattern in patterns:
         if not any(fnmatchcase(name, pattern) for name in names):
             near = difflib.get_close_matches(pattern, names, n=2, cutoff=0.3)
-            hint = f"; did you mean {' or '.join(map(repr, near))}?" if near else ""
-            raise ValueError(f"case {pattern!r} matches nothing on {device}{hint} --list names them all")
+            hint = f"Did you mean {' or '.join(map(repr, near))}? " if near else ""
+            raise ValueError(f"case {pattern!r} matches nothing on {device}. {hint}--list names them all")
     return [case for case in offered if not patterns or any(fnmatchcase(case.name, p) for p in patterns)]

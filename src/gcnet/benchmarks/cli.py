@@ -72,10 +72,10 @@ def bench(argv: list[str]) -> int:
     Example:
         >>> from gcnet.benchmarks.cli import bench
         >>> bench(["--list", "--case", "gc/tiny/*", "--device", "cpu"])
-        case                      map        dtype    layout      options
+        case                      input     dtype    layout      options
         ------------------------------------------------------------------
-        gc/tiny/forward           1x64x7x7   float32  contiguous  ratio=1/8
-        gc/tiny/forward+backward  1x64x7x7   float32  contiguous  ratio=1/8
+        gc/tiny/forward           1x64x7x7  float32  contiguous  ratio=1/8
+        gc/tiny/forward+backward  1x64x7x7  float32  contiguous  ratio=1/8
         0
     """
     try:
@@ -123,8 +123,8 @@ def parse_peers(names: str) -> tuple[str, ...]:
             raise ValueError(f"vs: {OURS} is in every run already; name others")
         if name not in peers():
             near = difflib.get_close_matches(name, peers(), n=1, cutoff=0.5)
-            hint = f"; did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"vs: there is no contestant {name!r}{hint} There are {', '.join(peers())}")
+            hint = f"did you mean {near[0]!r}? " if near else ""
+            raise ValueError(f"vs: there is no contestant {name!r}; {hint}there are {', '.join(peers())}")
     return given
 
 
@@ -193,7 +193,7 @@ def _listed(cases: list[Case]) -> str:
                 options + (" compiled" if case.compiled else ""),
             ]
         )
-    return format_table(["case", "map", "dtype", "layout", "options"], rows, left=5)
+    return format_table(["case", "input", "dtype", "layout", "options"], rows, left=5)
 
 
 def _option(value: object) -> str:
