@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
@@ -8,8 +10,9 @@ from gcnet.benchmarks.workload import build, call, inputs, result_names
 
 
 def _distinct() -> list[Case]:
-    """The registry in small without those that have become equal."""
-    small = [case.shrunk().checked() for case in CASES]
+    """The registry in small without those that have become equal, such as networks, which are checked in float32."""
+    small = [case.shrunk() for case in CASES]
+    small = [replace(case, dtype=torch.float32) if case.op == "network" else case for case in small]
     return list({str({**vars(case), "label": "", "device": ""}): case for case in small}.values())
 
 
@@ -28,8 +31,7 @@ def test_every_case_comes_in_both_modes_if_its_judge_fits_into_memory():
 @pytest.mark.parametrize("case", _distinct(), ids=lambda case: case.name)
 def test_every_case_builds_runs_and_passes_parity(case):
     pytest.importorskip("torchvision")
-    ours = build(case, "cpu")
-    (given,) = inputs(case, "cpu")
+    case, ours, given = parity.prepare(case, "cpu")
     made, absent = contestants(case, ours, DEFAULTS[case.op])
     assert "gcnet" in {one.name for one in made}
     assert set(absent) <= set(DEFAULTS[case.op])

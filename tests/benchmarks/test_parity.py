@@ -2,16 +2,14 @@ import pytest
 import torch
 
 from gcnet.benchmarks.cases import select
-from gcnet.benchmarks.parity import NULL, ParityError, check, exact
+from gcnet.benchmarks.parity import NULL, ParityError, check, exact, prepare
 from gcnet.benchmarks.peers import contestant
 from gcnet.benchmarks.workload import build, inputs
 
 
 def _prepared(name):
     (case,) = select([name], "cpu")
-    case = case.shrunk()
-    ours = build(case, "cpu")
-    (given,) = inputs(case, "cpu")
+    case, ours, given = prepare(case.shrunk(), "cpu")
     return case, ours, given, exact(case, ours, given)
 
 
@@ -58,7 +56,7 @@ def test_a_wrong_block_in_a_network_is_refused():
     wrong = contestant("published", case, ours)
     with torch.no_grad():
         wrong.module.layer4[0].context_block.add.expand.bias.add_(1.0)
-    with pytest.raises(ParityError, match=r"of its output, tolerance 0\.0001"):
+    with pytest.raises(ParityError, match=r"of its output, tolerance 1e-05"):
         check(case, wrong, truth, given)
 
 

@@ -68,10 +68,6 @@ class Case:
         linear = self.options.get("pooling") == "average" and self.options.get("fusion", ("add",)) == ("add",)
         return 4 if linear and self.op == "global_context" else 5
 
-    def checked(self) -> Case:
-        """What parity checks of it: of networks two samples in float32, as half precision leaves no exact gradient."""
-        return replace(self, shape=(2, *self.shape[1:]), dtype=torch.float32) if self.op == "network" else self
-
     def shrunk(self) -> Case:
         """The same in small, for tests: nothing compiled, at most 64 channels and 2 samples."""
         if self.op == "network":

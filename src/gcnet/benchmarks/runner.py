@@ -81,9 +81,7 @@ def run(
 
 
 def _check(case: Case, peers: Sequence[str], settings: Settings) -> _Admitted:
-    case = case.checked()
-    ours = build(case, settings.device)
-    (given,) = inputs(case, settings.device)
+    case, ours, given = parity.prepare(case, settings.device)
     made, absent = contestants(case, ours, peers)
     truth = parity.exact(case, ours, given)
     found = _Admitted([], {}, {}, absent)

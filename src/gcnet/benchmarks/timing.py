@@ -70,7 +70,7 @@ STOPWATCHES = {"cpu": stopwatch_cpu, "cuda": stopwatch_cuda}
 
 def calibrate(timed: Callable[[int], float], seconds: float) -> int:
     """Warm a contestant up and find how many calls make one sample of at least ``seconds``."""
-    timed(2)
+    timed(1)
     spent, count = 0.0, 1
     while True:
         taken = timed(count)
