@@ -101,6 +101,7 @@ def _shares(axis: Any, results: Sequence[CaseResult]) -> None:
             _whisker(axis, row, share.low, share.high)
             _number(axis, row, share.high, f"{share.median:.0%}")
     axis.set_xlim(0, 1.25 * max(1.0, *(share.high for share in shares if share is not None)))
+    axis.locator_params(axis="x", nbins=4)
     axis.xaxis.set_major_formatter(lambda value, _: f"{value:.0%}")
     _finish(axis, "bandwidth of gcnet", "share of a copy's, least traffic")
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -225,6 +226,7 @@ def _tensor_float32(allowed: bool) -> Iterator[None]:
 
 def _forget() -> None:
     """Drop compiled code and cached memory, so that one case does not change the next."""
-    torch.compiler.reset()
+    if "torch._dynamo" in sys.modules:  # importing the compiler to reset it takes seconds
+        torch.compiler.reset()
     if torch.cuda.is_available():
         torch.cuda.empty_cache()
