@@ -110,7 +110,7 @@ def _memory(results: Sequence[CaseResult]) -> str:
     rows = [
         [
             result.name,
-            *(f"{result.timings[name].peak_bytes / 1e6:.1f}" if name in result.timings else "-" for name in names),
+            *(f"{result.timings[name].peak_bytes / 1e6:.4g}" if name in result.timings else "-" for name in names),
         ]
         for result in results
     ]
