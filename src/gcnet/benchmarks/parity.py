@@ -25,8 +25,8 @@ BFLOAT16 = 0.01
 #: Others round every intermediate, and the gradient of the key is a difference of sums, where that adds up. Seen: 0.06.
 BFLOAT16_OF_OTHERS = 0.2
 #: Largest error of the output of a network in float32, and of its gradients: where a rounding error carries a ReLU
-#: across zero, a gradient appears or vanishes. Seen: 5e-7 and 9e-4, of mmcv's blocks in the same network alike.
-NETWORK_OUTPUT, NETWORK_GRADIENT = 1e-5, 0.01
+#: across zero, a gradient appears or vanishes. Seen: 5e-7 and 9e-4, and 5e-3 of a compiled network with mmcv's blocks.
+NETWORK_OUTPUT, NETWORK_GRADIENT = 1e-5, 0.03
 #: A gradient smaller than this share of the upstream gradient is zero by mathematics (the bias of the key cancels in
 #: the softmax) and is judged against the upstream gradient instead of itself.
 NULL = 1e-9
