@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-oldest lint wheel-smoke check-neon clean
+.PHONY: help demo test test-all test-oldest lint wheel-smoke check-neon bench bench-gpu clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -30,6 +30,15 @@ test-oldest:  ## the quick tests on the oldest supported torch
 	$(PYTHON) -m venv $(VENV)-oldest
 	$(VENV)-oldest/bin/python -m pip install --quiet "torch==2.11.*" "torchvision==0.26.*" --editable ".[all,dev]"
 	OMP_NUM_THREADS=1 $(VENV)-oldest/bin/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
+
+bench: $(VENV)/.installed  ## time the blocks on this CPU, with the allocator as it is and tuned; see benchmarks/results
+	$(BIN)/gcnet bench --device cpu --out benchmarks/results --name cpu
+	$(BIN)/gcnet bench --device cpu --out benchmarks/results --name cpu-tuned --tuned-allocator
+
+bench-gpu: $(VENV)/.installed  ## parity on the GPU, then times against mmcv, timm, torch.compile and a copy
+	$(BIN)/python -m pytest tests/ops -k cuda
+	$(BIN)/gcnet bench --device cuda --vs mmcv,timm,torchvision,compile,copy,plain --out benchmarks/results --name launches
+	$(BIN)/gcnet bench --device cuda --vs mmcv,timm,torchvision,compile,copy,plain --out benchmarks/results --name graphs --graphs
 
 lint: $(VENV)/.installed  ## Ruff and the type checker
 	$(BIN)/ruff check src tests
