@@ -41,22 +41,22 @@ def fuse(
     """
     m = map_of(x)
     y = torch.empty_like(x)
-    options = {"RELU": relu, "num_warps": 4, "enable_fp_fusion": False}
     if m.channels_last:
         (bc, bp), steps = fuse_tile(m)
         splits, blocks = triton.cdiv(m.positions, bp * steps), triton.cdiv(m.channels, bc)
         launch(
             fuse_columns_kernel, m.samples * splits * blocks, x, factor, shift, residual, y, m.positions, splits, scale,
-            C=m.channels, BC=bc, BP=bp, STEPS=steps, **options,
+            C=m.channels, BC=bc, BP=bp, STEPS=steps, RELU=relu, num_warps=4, enable_fp_fusion=False,
         )  # fmt: skip
     else:
         size = x.numel()
-        block, steps = fuse_block(size, m.itemsize)
+        block, warps = 512, m.itemsize  # 16 bytes for each thread
+        steps = steps_for(triton.cdiv(size, block), 1, 8)
         chunk = power_of_two_divisor(size)
         launch(
             fuse_rows_kernel, triton.cdiv(size, block * steps), x, factor, shift, residual, y, size // chunk,
             m.positions, m.samples * m.channels, scale, SHORT_P=m.positions if m.positions < block else 0,
-            CHUNK=chunk, WIDE=size >= 2**31, BLOCK=block, STEPS=steps, **options,
+            CHUNK=chunk, WIDE=size >= 2**31, BLOCK=block, STEPS=steps, RELU=relu, num_warps=warps, enable_fp_fusion=False,
         )  # fmt: skip
     return y
 
@@ -68,13 +68,6 @@ def fuse_tile(m: Map) -> tuple[tuple[int, int], int]:
     bc = min(elements // 2, max(16, triton.next_power_of_2(m.channels)))
     bp = elements // bc
     return (bc, bp), steps_for(triton.cdiv(m.positions, bp), m.samples * triton.cdiv(m.channels, bc), 8)
-
-
-@lru_cache
-def fuse_block(size: int, itemsize: int) -> tuple[int, int]:
-    """Elements of a block and blocks in turn: 16 bytes for each of 128 threads."""
-    block = 2048 // itemsize
-    return block, steps_for(triton.cdiv(size, block), 1, 4)
 
 
 @triton.jit

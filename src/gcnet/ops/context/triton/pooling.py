@@ -4,15 +4,13 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 import triton
 import triton.language as tl
 from torch import Tensor
 
 from gcnet.ops.context.triton.launch import launch
-from gcnet.ops.context.triton.maps import PROGRAMS, Map, map_of, masks, offsets
+from gcnet.ops.context.triton.maps import PROGRAMS, map_of, masks, offsets, two_sweep_tile
 from gcnet.ops.context.triton.summation import sums
 
 LOG2_E = tl.constexpr(1.4426950408889634)
@@ -31,7 +29,7 @@ def pool(x: Tensor, key: Tensor | None) -> tuple[Tensor, Tensor | None]:
     m = map_of(x)
     if key is None:
         return sums(x, x, want_factor=False, want_shift=True, scale=1 / m.positions)[1], None
-    (bc, bp), warps = pool_tile(m)
+    bc, bp = two_sweep_tile(m)
     tiles = triton.cdiv(m.positions, bp)
     logits, weights = x.new_empty((2, m.samples, m.positions), dtype=torch.float32)
     peaks, totals = x.new_empty((2, m.samples, tiles), dtype=torch.float32)
@@ -39,25 +37,18 @@ def pool(x: Tensor, key: Tensor | None) -> tuple[Tensor, Tensor | None]:
     context = x.new_empty((m.samples, m.channels), dtype=torch.float32)
     launch(
         pool_kernel, m.samples * tiles, x, key, logits, peaks, totals, partial, m.positions // m.unit, tiles,
-        C=m.channels, UNIT=m.unit, CHANNELS_LAST=m.channels_last, BC=bc, BP=bp, num_warps=warps,
+        C=m.channels, UNIT=m.unit, CHANNELS_LAST=m.channels_last, BC=bc, BP=bp, num_warps=8,
     )  # fmt: skip
-    channel_jobs, position_jobs = triton.cdiv(m.channels, 64), triton.cdiv(m.positions, 1024)
+    width = 64
+    while width > 8 and m.samples * triton.cdiv(m.channels, width) < PROGRAMS:
+        width //= 2
+    jobs = triton.cdiv(m.channels, width) + triton.cdiv(m.positions, 1024)
     rows = min(triton.next_power_of_2(tiles), 64)
     launch(
-        combine_kernel, m.samples * (channel_jobs + position_jobs), logits, peaks, totals, partial, context, weights,
-        m.positions, tiles, channel_jobs + position_jobs, C=m.channels, BC=64, BP=1024, BT=rows,
-        STEPS=triton.next_power_of_2(triton.cdiv(tiles, rows)), num_warps=4,
+        combine_kernel, m.samples * jobs, logits, peaks, totals, partial, context, weights, m.positions, tiles, jobs,
+        C=m.channels, BC=width, BP=1024, BT=rows, STEPS=triton.next_power_of_2(triton.cdiv(tiles, rows)), num_warps=4,
     )  # fmt: skip
     return context, weights
-
-
-@lru_cache
-def pool_tile(m: Map) -> tuple[tuple[int, int], int]:
-    """Channels and positions of a tile, and warps: 4096 elements, cut finer along positions until the chip is full."""
-    bp = 16 if m.channels_last else 64
-    while bp > 8 and m.samples * triton.cdiv(m.positions, bp) < PROGRAMS:
-        bp //= 2
-    return (min(4096 // bp, max(16, triton.next_power_of_2(m.channels))), bp), 4
 
 
 @triton.jit(do_not_specialize=["units", "tiles"])

@@ -4,8 +4,6 @@
 
 from __future__ import annotations
 
-from functools import lru_cache
-
 import torch
 import triton
 import triton.language as tl
@@ -13,7 +11,7 @@ from torch import Tensor
 
 from gcnet.ops.context.triton.fusion import fuse
 from gcnet.ops.context.triton.launch import launch
-from gcnet.ops.context.triton.maps import PROGRAMS, Map, map_of, masks, offsets
+from gcnet.ops.context.triton.maps import map_of, masks, offsets, two_sweep_tile
 
 
 def spread(
@@ -45,25 +43,16 @@ def spread(
     m = map_of(x)
     if key is None:
         return fuse(g, factor, dcontext, scale=1 / m.positions), None
-    (bc, bp), warps = spread_tile(m)
+    bc, bp = two_sweep_tile(m)
     tiles = triton.cdiv(m.positions, bp)
     dx = torch.empty_like(x)
     partial = x.new_empty((m.samples * tiles, m.channels), dtype=torch.float32)
     launch(
         spread_kernel, m.samples * tiles, g, x, factor, key, weights, context, dcontext, dx, partial,
         m.positions // m.unit, tiles, C=m.channels, UNIT=m.unit, CHANNELS_LAST=m.channels_last, BC=bc, BP=bp,
-        num_warps=warps,
+        num_warps=8,
     )  # fmt: skip
     return dx, partial.sum(0)
-
-
-@lru_cache
-def spread_tile(m: Map) -> tuple[tuple[int, int], int]:
-    """Channels and positions of a tile, and warps: 4096 elements, cut finer along positions until the chip is full."""
-    bp = 16 if m.channels_last else 64
-    while bp > 8 and m.samples * triton.cdiv(m.positions, bp) < PROGRAMS:
-        bp //= 2
-    return (min(4096 // bp, max(16, triton.next_power_of_2(m.channels))), bp), 4
 
 
 @triton.jit(do_not_specialize=["units", "tiles"])

@@ -57,14 +57,14 @@ def masked(g: Tensor, y: Tensor) -> Tensor:
 
 @lru_cache
 def sums_tile(m: Map) -> tuple[tuple[int, int], int, int]:
-    """Channels and positions of a tile, tiles in turn, and warps: 2048 elements for 128 threads."""
+    """Channels and positions of a tile, tiles in turn, and warps."""
     if m.channels_last:
         bc = min(256, max(16, triton.next_power_of_2(m.channels)))
     else:
         bc = 2048 // min(128, max(16, triton.next_power_of_2(m.positions)))
     bp = 2048 // bc
     steps = steps_for(triton.cdiv(m.positions, bp), m.samples * triton.cdiv(m.channels, bc), 16)
-    return (bc, bp), steps, 4
+    return (bc, bp), steps, 8
 
 
 @triton.jit(do_not_specialize=["units", "splits", "scale"])
