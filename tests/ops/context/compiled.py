@@ -74,7 +74,9 @@ def inspect(name, cubin):
             for option in ("-res-usage", "-sass")
         )
     registers = int(re.search(r"REG:(\d+)", usage)[1])
-    return Code(name, registers, len(re.findall(r"\b(?:LDL|STL)\b", sass)), widths(sass, "LDG"), widths(sass, "STG"), sass)
+    return Code(
+        name, registers, len(re.findall(r"\b(?:LDL|STL)\b", sass)), widths(sass, "LDG"), widths(sass, "STG"), sass
+    )
 
 
 def widths(sass, instruction):

@@ -1,6 +1,6 @@
 """Fusion: scale, shift, add the residual and clip in one read and one write of the map."""
 
-# mypy: ignore-missing-imports, allow-untyped-defs
+# mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def"
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gcnet.ops.context.triton.launch import launch
-from gcnet.ops.context.triton.maps import Map, map_of, masks, offsets, power_of_two_divisor, steps_for
+from gcnet.ops.context.triton.maps import Map, map_of, masks, offsets, power_of_two_divisor, sample_offset, steps_for
 
 
 def fuse(
@@ -25,8 +25,8 @@ def fuse(
 ) -> Tensor:
     """``y = relu(x * factor + scale * shift + residual)``.
 
-    Each operation rounds as ATen's would: products and sums of factor and shift to float32, before the residual is added
-    and after to the dtype of ``x``. So the result is that of the unfused operations, bit for bit.
+    Each operation rounds as ATen's would: multiplying and shifting to float32; before the residual is added, and after,
+    to the dtype of ``x``. So the result is that of the unfused operations, bit for bit.
 
     Args:
         x: features [N, C, *spatial].
@@ -56,7 +56,8 @@ def fuse(
         launch(
             fuse_rows_kernel, triton.cdiv(size, block * steps), x, factor, shift, residual, y, size // chunk,
             m.positions, m.samples * m.channels, scale, SHORT_P=m.positions if m.positions < block else 0,
-            CHUNK=chunk, WIDE=size >= 2**31, BLOCK=block, STEPS=steps, RELU=relu, num_warps=warps, enable_fp_fusion=False,
+            CHUNK=chunk, WIDE=size >= 2**31, BLOCK=block, STEPS=steps, RELU=relu, num_warps=warps,
+            enable_fp_fusion=False,
         )  # fmt: skip
     return y
 
@@ -71,13 +72,19 @@ def fuse_tile(m: Map) -> tuple[tuple[int, int], int]:
 
 
 @triton.jit
-def fuse_tail(value, factor, shift, residual, at, inside, y, HAS_FACTOR: tl.constexpr, HAS_SHIFT: tl.constexpr, RELU: tl.constexpr):
-    """The arithmetic of both kernels, on a tile of features."""
-    value = value.to(tl.float32)
-    if HAS_FACTOR:
-        value = value * factor
-    if HAS_SHIFT:
-        value = value + shift
+def row_values(values, row, rows, within, positions, inside, SHORT_P: tl.constexpr):
+    """The values [N * C] of a block's elements, which lie at ``within`` after the start of ``row``."""
+    if SHORT_P:
+        result = tl.load(values + row + within // SHORT_P, mask=inside, other=0.0)
+    else:
+        here = tl.load(values + row, mask=row < rows, other=0.0)
+        result = tl.where(within < positions, here, tl.load(values + row + 1, mask=row + 1 < rows, other=0.0))
+    return result
+
+
+@triton.jit
+def store_fused(y, at, value, inside, residual, RELU: tl.constexpr):
+    """Add the residual to what y would hold without it, clip, store."""
     if residual is not None:
         value = value.to(y.dtype.element_ty).to(tl.float32)
         value += tl.load(residual + at, mask=inside, other=0.0, eviction_policy="evict_first").to(tl.float32)
@@ -94,7 +101,7 @@ def fuse_rows_kernel(
 ):  # fmt: skip
     """The map as one long row, in blocks that are aligned whatever P is.
 
-    A block shorter than P meets two rows [n, c] at most; if P is the shorter, it is a constant and rows are gathered.
+    A block that is not longer than P meets two rows [n, c] at most; if it is, P is a constant and rows are gathered.
     """
     program = tl.program_id(0)
     start = program.to(tl.int64) * (BLOCK * STEPS)
@@ -105,48 +112,19 @@ def fuse_rows_kernel(
     else:
         row = program * (BLOCK * STEPS) // positions
         within = program * (BLOCK * STEPS) - row * positions
-    first_factor = 1.0
-    first_shift = 0.0
-    next_factor = 1.0
-    next_shift = 0.0
     for step in tl.static_range(STEPS):
         lane = tl.arange(0, BLOCK)
         at = start + step * BLOCK + lane
         inside = step * BLOCK + lane < left
-        value = tl.load(x + at, mask=inside, other=0.0, eviction_policy="evict_first")
-        if SHORT_P:
-            gathered = row + (within + lane) // SHORT_P
-            block_factor = 1.0
-            block_shift = 0.0
-            if factor is not None:
-                block_factor = tl.load(factor + gathered, mask=inside, other=0.0)
-            if shift is not None:
-                block_shift = tl.load(shift + gathered, mask=inside, other=0.0) * scale
-        else:
-            block_factor = 1.0
-            block_shift = 0.0
-            later = within + lane >= positions
-            if factor is not None:
-                block_factor = tl.where(
-                    later,
-                    tl.load(factor + row + 1, mask=row + 1 < rows, other=0.0),
-                    tl.load(factor + row, mask=row < rows, other=0.0),
-                )
-            if shift is not None:
-                block_shift = scale * tl.where(
-                    later,
-                    tl.load(shift + row + 1, mask=row + 1 < rows, other=0.0),
-                    tl.load(shift + row, mask=row < rows, other=0.0),
-                )
-        fuse_tail(value, block_factor, block_shift, residual, at, inside, y, factor is not None, shift is not None, RELU)
-        within += BLOCK
-        if SHORT_P:
-            row += within // SHORT_P
-            within = within % SHORT_P
-        else:
-            crossed = within >= positions
-            row += tl.where(crossed, 1, 0)
-            within -= tl.where(crossed, positions, 0)
+        value = tl.load(x + at, mask=inside, other=0.0, eviction_policy="evict_first").to(tl.float32)
+        if factor is not None:
+            value = value * row_values(factor, row, rows, within + lane, positions, inside, SHORT_P)
+        if shift is not None:
+            value = value + scale * row_values(shift, row, rows, within + lane, positions, inside, SHORT_P)
+        store_fused(y, at, value, inside, residual, RELU)
+        passed = (within + BLOCK) // SHORT_P if SHORT_P else tl.where(within + BLOCK >= positions, 1, 0)
+        row += passed
+        within += BLOCK - passed * positions
 
 
 @triton.jit(do_not_specialize=["positions", "splits", "scale"])
@@ -160,16 +138,18 @@ def fuse_columns_kernel(
     split = program // tl.cdiv(C, BC) % splits
     n = (program // tl.cdiv(C, BC) // splits).to(tl.int64)
     c = block * BC + tl.arange(0, BC)
-    block_factor = 1.0
-    block_shift = 0.0
     if factor is not None:
-        block_factor = tl.load(factor + n * C + c, mask=c < C, other=0.0)[:, None]
+        factors = tl.load(factor + n * C + c, mask=c < C, other=0.0)
     if shift is not None:
-        block_shift = tl.load(shift + n * C + c, mask=c < C, other=0.0)[:, None] * scale
-    sample = n * (C * positions)
+        shifts = scale * tl.load(shift + n * C + c, mask=c < C, other=0.0)
+    sample = sample_offset(n, C, positions)
     for step in range(STEPS):
         p = (split * STEPS + step) * BP + tl.arange(0, BP)
         at = sample + offsets(c, p, C, positions, True)
         inside = masks(c, p, C, positions, BC)
-        value = tl.load(x + at, mask=inside, other=0.0, eviction_policy="evict_first")
-        fuse_tail(value, block_factor, block_shift, residual, at, inside, y, factor is not None, shift is not None, RELU)
+        value = tl.load(x + at, mask=inside, other=0.0, eviction_policy="evict_first").to(tl.float32)
+        if factor is not None:
+            value = value * factors[:, None]
+        if shift is not None:
+            value = value + shifts[:, None]
+        store_fused(y, at, value, inside, residual, RELU)

@@ -1,6 +1,6 @@
 """How a feature map lies in memory, how it is cut into tiles, and where an element of a tile is."""
 
-# mypy: ignore-missing-imports, allow-untyped-defs
+# mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def"
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 
 INTERPRETED: bool = triton.knobs.runtime.interpret
 _DTYPES = (torch.float32, torch.bfloat16, torch.float16)
-_LARGEST_SAMPLE = 2**30  # elements; offsets inside a sample are 32-bit, the offset of a sample is 64-bit
+_LARGEST_SAMPLE = 2**30  # elements; offsets inside a sample have 32 bits
 PROGRAMS = 256  # about two for each of the 132 multiprocessors of an H100 or H200
 
 
@@ -80,6 +80,12 @@ def steps_for(tiles: int, others: int, largest: int) -> int:
     while steps > 1 and (steps >= 2 * tiles or others * triton.cdiv(tiles, steps) < 4 * PROGRAMS):
         steps //= 2
     return steps
+
+
+@triton.jit
+def sample_offset(n, C: tl.constexpr, P):
+    """Offset of sample ``n``, in 64 bits: a batch may have more than 2^31 elements, a sample may not."""
+    return n.to(tl.int64) * (C * P)
 
 
 @triton.jit

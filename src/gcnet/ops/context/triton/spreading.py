@@ -1,6 +1,6 @@
 """Backward of context modelling and fusion: one pass over features and gradient writes the gradient of the features."""
 
-# mypy: ignore-missing-imports, allow-untyped-defs
+# mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def"
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from torch import Tensor
 
 from gcnet.ops.context.triton.fusion import fuse
 from gcnet.ops.context.triton.launch import launch
-from gcnet.ops.context.triton.maps import map_of, masks, offsets, two_sweep_tile
+from gcnet.ops.context.triton.maps import map_of, masks, offsets, sample_offset, two_sweep_tile
 
 
 def spread(
@@ -65,7 +65,7 @@ def spread_kernel(
     n = (program // tiles).to(tl.int64)
     P = units * UNIT
     p = (program % tiles) * BP + tl.arange(0, BP)
-    sample = n * (C * P)
+    sample = sample_offset(n, C, P)
     products = tl.zeros([BC, BP], tl.float32)
     pooled = tl.zeros([BC], tl.float32)
     for c0 in range(0, C, BC):

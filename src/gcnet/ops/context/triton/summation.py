@@ -1,6 +1,6 @@
 """Sums over positions: what the gradients of factor and shift are, and what the average is."""
 
-# mypy: ignore-missing-imports, allow-untyped-defs
+# mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def"
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import triton.language as tl
 from torch import Tensor
 
 from gcnet.ops.context.triton.launch import launch
-from gcnet.ops.context.triton.maps import Map, map_of, masks, offsets, steps_for
+from gcnet.ops.context.triton.maps import Map, map_of, masks, offsets, sample_offset, steps_for
 
 
 def sums(
@@ -80,7 +80,7 @@ def sums_kernel(
     n = (program // tl.cdiv(C, BC) // splits).to(tl.int64)
     P = units * UNIT
     c = block * BC + tl.arange(0, BC)
-    sample = n * (C * P)
+    sample = sample_offset(n, C, P)
     shift_sum = tl.zeros([BC, BP], tl.float32)
     factor_sum = tl.zeros([BC, BP], tl.float32)
     for step in range(STEPS):
