@@ -34,12 +34,12 @@ def pool(x: Tensor, key: Tensor | None) -> tuple[Tensor, Tensor | None]:
         return cast(Tensor, average), None
     bc, bp = two_sweep_tile(m)
     tiles = triton.cdiv(m.positions, bp)
-    logits, weights = x.new_empty((2, m.samples, m.positions), dtype=torch.float32)
-    peaks, totals = x.new_empty((2, m.samples, tiles), dtype=torch.float32)
-    partial = x.new_empty((m.samples, tiles, m.channels), dtype=torch.float32)
-    context = x.new_empty((m.samples, m.channels), dtype=torch.float32)
+    weights, peaks, totals, partial, context = (
+        x.new_empty((m.samples, *shape), dtype=torch.float32)
+        for shape in ((m.positions,), (tiles,), (tiles,), (tiles, m.channels), (m.channels,))
+    )
     launch(
-        pool_kernel, m.samples * tiles, x, key, logits, peaks, totals, partial, m.positions // m.unit, tiles,
+        pool_kernel, m.samples * tiles, x, key, weights, peaks, totals, partial, m.positions // m.unit, tiles,
         C=m.channels, UNIT=m.unit, CHANNELS_LAST=m.channels_last, BC=bc, BP=bp, num_warps=8,
     )  # fmt: skip
     width = 64
@@ -48,23 +48,19 @@ def pool(x: Tensor, key: Tensor | None) -> tuple[Tensor, Tensor | None]:
     jobs = triton.cdiv(m.channels, width) + triton.cdiv(m.positions, 1024)
     rows = min(triton.next_power_of_2(tiles), 64)
     launch(
-        combine_kernel, m.samples * jobs, logits, peaks, totals, partial, context, weights, m.positions, tiles, jobs,
+        combine_kernel, m.samples * jobs, weights, peaks, totals, partial, context, m.positions, tiles, jobs,
         C=m.channels, BC=width, BP=1024, BT=rows, STEPS=triton.next_power_of_2(triton.cdiv(tiles, rows)), num_warps=4,
     )  # fmt: skip
     return context, weights
 
 
-@triton.jit(do_not_specialize=["units", "tiles"])
-def pool_kernel(
-    x, key, logits, peaks, totals, partial, units, tiles,
-    C: tl.constexpr, UNIT: tl.constexpr, CHANNELS_LAST: tl.constexpr, BC: tl.constexpr, BP: tl.constexpr,
+@triton.jit
+def pool_tile(
+    x, key, logits, peak_at, total_at, partial, tile, P,
+    C: tl.constexpr, CHANNELS_LAST: tl.constexpr, BC: tl.constexpr, BP: tl.constexpr,
 ):  # fmt: skip
     """Logits of a tile of positions, their largest, the sum of exp(logit - largest), and the features weighted so."""
-    program = tl.program_id(0)
-    n = program // tiles
-    P = units * UNIT
-    p = (program % tiles) * BP + tl.arange(0, BP)
-    x += sample_offset(n, C, P)
+    p = tile * BP + tl.arange(0, BP)
     products = tl.zeros([BC, BP], tl.float32)
     for c0 in range(0, C, BC):
         c = c0 + tl.arange(0, BC)
@@ -74,10 +70,9 @@ def pool_kernel(
     logit = tl.where(p < P, tl.sum(products, 0), float("-inf"))
     peak = tl.max(logit, 0)
     weight = tl.exp2((logit - peak) * LOG2_E)
-    tl.store(logits + n.to(tl.int64) * P + p, logit, mask=p < P)
-    tl.store(peaks + program, peak)
-    tl.store(totals + program, tl.sum(weight, 0))
-    partial += program.to(tl.int64) * C
+    tl.store(logits + p, logit, mask=p < P)
+    tl.store(peak_at, peak)
+    tl.store(total_at, tl.sum(weight, 0))
     for step in range(0, C, BC):
         c = (C - 1) // BC * BC - step + tl.arange(0, BC)  # backwards: what was read last is nearest
         at = x + offsets(c, p, C, P, CHANNELS_LAST)
@@ -85,17 +80,9 @@ def pool_kernel(
         tl.store(partial + c, tl.sum(features * weight[None, :], 1), mask=c < C)
 
 
-@triton.jit(do_not_specialize=["positions", "tiles", "jobs"])
-def combine_kernel(
-    logits, peaks, totals, partial, context, weights, positions, tiles, jobs,
-    C: tl.constexpr, BC: tl.constexpr, BP: tl.constexpr, BT: tl.constexpr, STEPS: tl.constexpr,
-):  # fmt: skip
-    """The softmax over all tiles of a sample: some programs write channels of the context, the others weights."""
-    program = tl.program_id(0)
-    n = (program // jobs).to(tl.int64)
-    job = program % jobs
-    peaks += n * tiles
-    totals += n * tiles
+@triton.jit
+def combined_softmax(peaks, totals, tiles, BT: tl.constexpr, STEPS: tl.constexpr):
+    """Largest logit of a sample and the sum of exp(logit - largest), from those of its tiles."""
     highest = tl.full([BT], float("-inf"), tl.float32)
     for step in range(STEPS):
         t = step * BT + tl.arange(0, BT)
@@ -106,18 +93,55 @@ def combine_kernel(
         t = step * BT + tl.arange(0, BT)
         share = tl.exp2((tl.load(peaks + t, mask=t < tiles, other=float("-inf")) - peak) * LOG2_E)
         summed += share * tl.load(totals + t, mask=t < tiles, other=0.0)
-    total = tl.sum(summed, 0)
+    return peak, tl.sum(summed, 0)
+
+
+@triton.jit
+def combined_context(
+    peaks, partial, peak, total, c, tiles, C: tl.constexpr, BC: tl.constexpr, BT: tl.constexpr, STEPS: tl.constexpr
+):
+    """Channels ``c`` of the context of a sample."""
+    pooled = tl.zeros([BT, BC], tl.float32)
+    for step in range(STEPS):
+        t = step * BT + tl.arange(0, BT)
+        share = tl.exp2((tl.load(peaks + t, mask=t < tiles, other=float("-inf")) - peak) * LOG2_E)
+        inside = (t < tiles)[:, None] & (c < C)[None, :]
+        pooled += share[:, None] * tl.load(partial + t[:, None] * C + c[None, :], mask=inside, other=0.0)
+    return tl.sum(pooled, 0) / total
+
+
+@triton.jit(do_not_specialize=["units", "tiles"])
+def pool_kernel(
+    x, key, logits, peaks, totals, partial, units, tiles,
+    C: tl.constexpr, UNIT: tl.constexpr, CHANNELS_LAST: tl.constexpr, BC: tl.constexpr, BP: tl.constexpr,
+):  # fmt: skip
+    """One tile of one sample."""
+    program = tl.program_id(0)
+    n = program // tiles
+    P = units * UNIT
+    pool_tile(
+        x + sample_offset(n, C, P), key, logits + n.to(tl.int64) * P, peaks + program, totals + program,
+        partial + program.to(tl.int64) * C, program % tiles, P, C, CHANNELS_LAST, BC, BP,
+    )  # fmt: skip
+
+
+@triton.jit(do_not_specialize=["positions", "tiles", "jobs"])
+def combine_kernel(
+    weights, peaks, totals, partial, context, positions, tiles, jobs,
+    C: tl.constexpr, BC: tl.constexpr, BP: tl.constexpr, BT: tl.constexpr, STEPS: tl.constexpr,
+):  # fmt: skip
+    """Some programs combine channels of the context from all tiles of a sample, the others turn logits into weights."""
+    program = tl.program_id(0)
+    n = (program // jobs).to(tl.int64)
+    job = program % jobs
+    peak, total = combined_softmax(peaks + n * tiles, totals + n * tiles, tiles, BT, STEPS)
     if job < tl.cdiv(C, BC):
         c = job * BC + tl.arange(0, BC)
         partial += n * tiles * C
-        pooled = tl.zeros([BT, BC], tl.float32)
-        for step in range(STEPS):
-            t = step * BT + tl.arange(0, BT)
-            share = tl.exp2((tl.load(peaks + t, mask=t < tiles, other=float("-inf")) - peak) * LOG2_E)
-            inside = (t < tiles)[:, None] & (c < C)[None, :]
-            pooled += share[:, None] * tl.load(partial + t[:, None] * C + c[None, :], mask=inside, other=0.0)
-        tl.store(context + n * C + c, tl.sum(pooled, 0) / total, mask=c < C)
+        values = combined_context(peaks + n * tiles, partial, peak, total, c, tiles, C, BC, BT, STEPS)
+        tl.store(context + n * C + c, values, mask=c < C)
     else:
         p = (job - tl.cdiv(C, BC)) * BP + tl.arange(0, BP)
-        logit = tl.load(logits + n * positions + p, mask=p < positions, other=0.0)
-        tl.store(weights + n * positions + p, tl.exp2((logit - peak) * LOG2_E) / total, mask=p < positions)
+        weights += n * positions
+        logit = tl.load(weights + p, mask=p < positions, other=0.0)
+        tl.store(weights + p, tl.exp2((logit - peak) * LOG2_E) / total, mask=p < positions)
