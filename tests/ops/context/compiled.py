@@ -22,10 +22,10 @@ class Code(NamedTuple):
 
 def launches(monkeypatch, call):
     """The launches that ``call`` makes, as (kernel, arguments, constants)."""
-    from gcnet.ops.context.triton import fusion, pooling, spreading, summation
+    from gcnet.ops.context.triton import fusion, pooling, spreading, summation, ticket
 
     recorded = []
-    for module in (fusion, pooling, spreading, summation):
+    for module in (fusion, pooling, spreading, summation, ticket):
         monkeypatch.setattr(
             module, "launch", lambda kernel, programs, *arguments, **rest: recorded.append((kernel, arguments, rest))
         )

@@ -8,8 +8,10 @@ import torch
 import triton
 import triton.language as tl
 
+from gcnet.ops import Transform
+from gcnet.ops.context import reference
 from gcnet.ops.context import triton as kernels
-from gcnet.ops.context.triton import fusion, maps
+from gcnet.ops.context.triton import fusion, maps, ticket
 
 STORED = {torch.float32: 1e-6, torch.float16: 5e-4, torch.bfloat16: 8e-3}  # relative, of one rounding
 SUMMED = 4e-6  # relative to the largest sum, in float32
@@ -148,6 +150,57 @@ def test_spread(shape, dtype, channels_last, scaled):
     dx, dkey = kernels.spread(g, x, factor, None, None, None, dcontext)
     assert dkey is None
     assert_map(dx, through + columns(dcontext, x) / flat.shape[2], x)
+
+
+def transform(channels, hidden, dtype=torch.float32, *, norm=True, bias=True, activation="relu"):
+    def draw(*shape):
+        return (0.5 * torch.randn(shape)).to(dtype)
+
+    if hidden is None:
+        return Transform(draw(channels, channels), draw(channels) if bias else None)
+    norms = (draw(hidden), draw(hidden) if bias else None) if norm else (None, None)
+    biases = (draw(channels), draw(hidden)) if bias else (None, None)
+    return Transform(
+        draw(channels, hidden), biases[0], draw(hidden, channels), biases[1], *norms, activation=activation
+    )
+
+
+TRANSFORMS = [
+    ((5, 48, 9, 7), {"hidden": 3}),
+    ((5, 5, 2, 3, 4), {"hidden": 40, "bias": False, "activation": "silu", "dtype": torch.bfloat16}),
+    ((3, 33, 7, 7), {"hidden": None}),
+    ((3, 300, 5), {"hidden": 2, "norm": False, "activation": None}),
+    ((2, 3, 600), {"hidden": 2}),
+    ((1, 5, 1), {"hidden": None, "bias": False}),
+]
+
+
+@pytest.mark.parametrize("group", [1, 9e9])
+@pytest.mark.parametrize("channels_last", [False, True])
+@pytest.mark.parametrize("fusions", ["add", "scale", "both"])
+@pytest.mark.parametrize(("shape", "options"), TRANSFORMS)
+def test_block_of_one_launch(shape, options, fusions, channels_last, group, monkeypatch):
+    monkeypatch.setattr(ticket, "_GROUP", group)
+    x, residual = (features(shape, torch.float32, channels_last) for _ in range(2))
+    key = torch.randn(shape[1]) * 3 / shape[1] ** 0.5
+    scale, add = (transform(shape[1], **options) if fusions in (name, "both") else None for name in ("scale", "add"))
+    gate = ("hard_sigmoid" if channels_last else "sigmoid", channels_last)
+    y, context, weights = kernels.block(x, key, scale, add, *gate)
+    judge = reference.context_block(x.double(), key.double()[None], None, scale, add, *gate)
+    assert y.stride() == x.stride()
+    assert_sums(y, judge)
+    assert_sums(weights, softmax_map(x, key))
+    assert_sums(context, torch.einsum("np,ncp->nc", softmax_map(x, key), x.double().flatten(2)))
+    rectified, _, _ = kernels.block(x, key, scale, add, *gate, residual, relu=True)
+    assert rectified.equal(torch.relu(y + residual))
+
+
+@pytest.mark.parametrize("dtype", [torch.bfloat16, torch.float16])
+def test_block_of_one_launch_in_half_precision(dtype):
+    x, key = features((3, 33, 7, 7), dtype, False), torch.randn(33) / 2
+    scale, add = transform(33, 2), transform(33, 4)
+    y, _, _ = kernels.block(x, key, scale, add)
+    assert_map(y, reference.context_block(x.double(), key.double()[None], None, scale, add, "sigmoid", False), x)
 
 
 def test_what_is_supported():

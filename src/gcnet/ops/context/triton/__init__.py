@@ -8,5 +8,6 @@ from gcnet.ops.context.triton.maps import supports
 from gcnet.ops.context.triton.pooling import pool
 from gcnet.ops.context.triton.spreading import spread
 from gcnet.ops.context.triton.summation import masked, sums
+from gcnet.ops.context.triton.ticket import block, prefers_ticket
 
-__all__ = ["fuse", "masked", "pool", "spread", "sums", "supports"]
+__all__ = ["block", "fuse", "masked", "pool", "prefers_ticket", "spread", "sums", "supports"]
