@@ -47,12 +47,17 @@ def map_of(x: Tensor) -> Map:
 def supports(x: Tensor) -> bool:
     """Whether the kernels take ``x``: where, which dtype, how it lies in memory, and not empty."""
     return (
-        (x.is_cuda or (INTERPRETED and x.device.type == "cpu"))
+        (_runs_kernels(x.device) if x.is_cuda else INTERPRETED and x.device.type == "cpu")
         and x.dtype in _DTYPES
         and x.dim() >= 3
         and 0 < x.numel() <= x.shape[0] * _LARGEST_SAMPLE
         and (x.is_contiguous() or x.movedim(1, -1).is_contiguous())
     )
+
+
+@lru_cache
+def _runs_kernels(device: torch.device) -> bool:
+    return torch.version.hip is None and torch.cuda.get_device_capability(device) >= (8, 0)
 
 
 def power_of_two_divisor(number: int, largest: int = 16) -> int:
