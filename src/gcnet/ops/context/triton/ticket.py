@@ -84,7 +84,7 @@ def block(
         C=m.channels, UNIT=m.unit, CHANNELS_LAST=m.channels_last, BC=bc, BP=bp, BT=rows,
         STEPS=triton.next_power_of_2(triton.cdiv(tiles, rows)), HIDDEN_SCALE=_hidden(scale), HIDDEN_ADD=_hidden(add),
         ACTIVATION_SCALE=_activation(scale), ACTIVATION_ADD=_activation(add), GATE=gate, CENTRED=centred, RELU=relu,
-        num_warps=8, enable_fp_fusion=False,
+        num_warps=8, maxnreg=128, enable_fp_fusion=False,
     )  # fmt: skip
     return y, context, weights
 
