@@ -6,13 +6,13 @@ import importlib.util
 import logging
 import os
 import warnings
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import TypeVar
 
 import torch
 
-Implementation = TypeVar("Implementation", bound=Callable[..., object])
+Implementation = TypeVar("Implementation")
 
 BACKENDS = ("reference", "eager", "native", "triton")
 _PREFERENCE = ("triton", "native", "eager")

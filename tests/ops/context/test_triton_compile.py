@@ -133,7 +133,7 @@ def test_code_of_one_launch(monkeypatch, stage, hidden, dtype, layout):
     x = torch.empty(MAPS[stage], dtype=DTYPES[dtype], device="meta", memory_format=LAYOUTS[layout])
     wide, narrow = (torch.empty(size, device="meta") for size in (MAPS[stage][1], hidden))
     add = Transform(wide[:, None] * narrow, wide, narrow[:, None] * wide, *[narrow] * 3, activation="relu")
-    (launch,) = launches(monkeypatch, lambda: kernels.block(x, wide, None, add))
+    (launch,) = launches(monkeypatch, lambda: kernels.one_launch(x, wide, None, add))
     code = compile_for(90, *launch)
     assert code.spills <= spills(90, older=34)
     assert code.registers <= 128

@@ -194,13 +194,13 @@ def test_block_of_one_launch(shape, options, fusions, channels_last, monkeypatch
     key = torch.randn(shape[1]) * 3 / shape[1] ** 0.5
     scale, add = (transform(shape[1], **options) if fusions in (name, "both") else None for name in ("scale", "add"))
     gate = ("hard_sigmoid" if channels_last else "sigmoid", channels_last)
-    y, context, weights = kernels.block(x, key, scale, add, *gate)
+    y, context, weights = kernels.one_launch(x, key, scale, add, *gate)
     judge = reference.context_block(x.double(), key.double()[None], None, scale, add, *gate)
     assert y.stride() == x.stride()
     assert_sums(y, judge)
     assert_sums(weights, softmax_map(x, key))
     assert_sums(context, torch.einsum("np,ncp->nc", softmax_map(x, key), x.double().flatten(2)))
-    rectified, _, _ = kernels.block(x, key, scale, add, *gate, residual, relu=True)
+    rectified, _, _ = kernels.one_launch(x, key, scale, add, *gate, residual, relu=True)
     assert rectified.equal(torch.relu(y + residual))
 
 
@@ -208,7 +208,7 @@ def test_block_of_one_launch(shape, options, fusions, channels_last, monkeypatch
 def test_block_of_one_launch_in_half_precision(dtype):
     x, key = features((3, 33, 5, 5), dtype, False), torch.randn(33) / 2
     scale, add = transform(33, 2), transform(33, 4)
-    y, _, _ = kernels.block(x, key, scale, add)
+    y, _, _ = kernels.one_launch(x, key, scale, add)
     assert_map(y, reference.context_block(x.double(), key.double()[None], None, scale, add, "sigmoid", False), x)
 
 

@@ -11,8 +11,9 @@ from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from gcnet.ops.backend import choose
-from gcnet.ops.context import composition, eager, library, native, reference
+from gcnet.ops.context import composition, eager, library, reference
 from gcnet.ops.context.fused import FusedBlock, block, flatten
+from gcnet.ops.context.implementations import implementations, operator_backend
 from gcnet.ops.context.passes import Options, Passes
 from gcnet.ops.context.transform import Transform
 from gcnet.ops.precision import working_dtype
@@ -33,19 +34,23 @@ def context_block(
 ) -> Tensor:
     """Run the block by the fastest implementation that the call allows, or by the forced one."""
     dtype = working_dtype(x, key_weight, *(t.expand_weight for t in (scale, add) if t is not None))
-    implementations: dict[str, Block] = {"reference": reference.context_block}
-    if _must_be_composed():
-        implementations["eager"] = composition.context_block
-    elif torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None:
-        implementations["eager"] = composition.context_block
-        if dtype == torch.float32 and (name := library.backend_of(x)) is not None:
-            implementations[name] = _registered
-    else:
-        implementations["eager"] = _EAGER
-        if dtype == torch.float32 and native.supports(x):
-            implementations["native"] = _NATIVE
-    run = choose("global_context", implementations)
+    offered: dict[str, Block] = {"reference": reference.context_block, "eager": composition.context_block}
+    if not _must_be_composed():
+        traced = torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None
+        offered.update(_operator(x, dtype) if traced else _passes(x, dtype))
+    run = choose("global_context", offered)
     return run(x, key_weight, key_bias, scale, add, gate, centred, residual, relu)
+
+
+def _operator(x: Tensor, dtype: torch.dtype) -> dict[str, Block]:
+    name = operator_backend(x.device.type, x.dtype) if dtype == torch.float32 else None
+    return {} if name is None else {name: _registered}
+
+
+def _passes(x: Tensor, dtype: torch.dtype) -> dict[str, Block]:
+    if dtype == torch.float64:
+        return {"eager": _EAGER}
+    return {name: partial(_fused, passes) for name, passes in implementations(x).items()}
 
 
 def _must_be_composed() -> bool:
@@ -104,4 +109,3 @@ def _options(scale: Transform | None, add: Transform | None, gate: str, centred:
 
 
 _EAGER = partial(_fused, eager)
-_NATIVE = partial(_fused, native)

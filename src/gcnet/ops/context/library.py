@@ -11,8 +11,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from gcnet.ops.context import eager, native
+from gcnet.ops.backend import choose
 from gcnet.ops.context.fused import Tensors, block, block_backward, differentiable_gradients
+from gcnet.ops.context.implementations import implementations
 from gcnet.ops.context.passes import Options, Passes
 
 _OPTIONS = "int present, float scale_norm_eps, str? scale_activation, float add_norm_eps, str? add_activation"
@@ -42,18 +43,6 @@ def global_context(
     return y
 
 
-@torch.compiler.assume_constant_result
-def _native_is_there() -> bool:
-    return native.is_installed()
-
-
-def backend_of(x: Tensor) -> str | None:
-    """Name of the backend that the operator runs on maps like ``x``; None if it has none for them."""
-    if x.device.type == "cpu" and x.dtype in (torch.float32, torch.bfloat16) and _native_is_there():
-        return "native"
-    return None
-
-
 def pack(tensors: Tensors, options: Options) -> tuple[Any, ...]:
     """Tensors and options as the operator takes them: the tensors that are there, and which of the twelve they are."""
     scale, add, *rest = options
@@ -76,7 +65,7 @@ def _placed(given: Sequence[Any], present: int) -> tuple[Any, ...]:
 
 
 def _passes(x: Tensor) -> Passes:
-    return native if native.supports(x) else eager
+    return choose("gcnet::global_context", implementations(x))
 
 
 def _forward(

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from gcnet.ops import native_library
+from gcnet.ops.context.layout import laid_out
 from gcnet.ops.context.mixing import Gradients
 from gcnet.ops.context.passes import Options
 from gcnet.ops.context.transform import Transform
@@ -43,7 +44,7 @@ def fuse(
     x: Tensor, factor: Tensor | None, shift: Tensor | None, residual: Tensor | None = None, relu: bool = False
 ) -> Tensor:
     """As in ``eager.py``."""
-    y, residual = torch.empty_like(x), _laid_out(residual, x)
+    y, residual = torch.empty_like(x), laid_out(residual, x)
     factor, shift = _dense(factor), _dense(shift)
     _call("gcnet_fuse", x, pointer(x), pointer(factor), pointer(shift), pointer(residual), relu, pointer(y))
     return y
@@ -53,7 +54,7 @@ def sums(
     g: Tensor, x: Tensor, want_factor: bool, want_shift: bool, y: Tensor | None = None
 ) -> tuple[Tensor | None, Tensor | None, Tensor]:
     """As in ``eager.py``."""
-    g = _laid_out(g, x)
+    g = laid_out(g, x)
     dfactor, dshift = _vectors(x, want_factor), _vectors(x, want_shift)
     masked = g if y is None else torch.empty_like(x)
     _call(
@@ -79,7 +80,7 @@ def spread(
     dcontext: Tensor,
 ) -> tuple[Tensor, Tensor | None]:
     """As in ``eager.py``."""
-    g = _laid_out(g, x)
+    g = laid_out(g, x)
     dx, dkey = torch.empty_like(x), None if key is None else torch.empty_like(key)
     factor, dcontext = _dense(factor), dcontext.contiguous()
     _call(
@@ -109,7 +110,7 @@ def block(
     """The whole block in one parallel region; None if a transform is too large for that."""
     if not (_is_small(scale) and _is_small(add)):
         return None
-    y, residual = torch.empty_like(x), _laid_out(residual, x)
+    y, residual = torch.empty_like(x), laid_out(residual, x)
     context, weights = _pooled(x, key)
     scaling, adding, fusion = _Weights(scale), _Weights(add), _fusion(options)
     _call(
@@ -142,7 +143,7 @@ def block_backward(
     """Gradients of x, key, residual and of the twelve tensors in one parallel region; None as for :func:`block`."""
     if not (_is_small(scale) and _is_small(add)):
         return None
-    g = _laid_out(g, x)
+    g = laid_out(g, x)
     dx, dkey = torch.empty_like(x), None if key is None else torch.empty_like(key)
     masked = g if y is None else torch.empty_like(x)
     scaling, adding, fusion = _Weights(scale), _Weights(add), _fusion(options)
@@ -216,10 +217,3 @@ def _vectors(x: Tensor, wanted: bool) -> Tensor | None:
 
 def _dense(vector: Tensor | None) -> Tensor | None:
     return None if vector is None else vector.contiguous()
-
-
-def _laid_out(tensor: Any, x: Tensor) -> Any:
-    """``tensor`` in the layout of ``x``."""
-    if tensor is None or tensor.stride() == x.stride():
-        return tensor
-    return torch.empty_like(x).copy_(tensor)

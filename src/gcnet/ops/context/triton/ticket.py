@@ -30,7 +30,7 @@ _HIDDEN = 1024
 
 
 def prefers_ticket(x: Tensor, key: Tensor | None, scale: Transform | None, add: Transform | None) -> bool:
-    """Whether ``block`` should be faster than pool, transform and fuse one by one: a large map and small transforms."""
+    """Whether ``one_launch`` should beat pool, transform and fuse one by one: a large map, small transforms."""
     weights = [t.expand_weight for t in (scale, add) if t is not None]
     return (
         x.is_cuda
@@ -41,7 +41,7 @@ def prefers_ticket(x: Tensor, key: Tensor | None, scale: Transform | None, add: 
     )
 
 
-def block(
+def one_launch(
     x: Tensor,
     key: Tensor,
     scale: Transform | None,
