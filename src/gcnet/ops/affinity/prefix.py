@@ -1,31 +1,62 @@
-"""Prefix sums as matrix products: as fast as the products are, and the same sum in every run on every device."""
+"""Prefix sums as matrix products: as fast as these are, and one order of summation in every run on every device.
+
+Triangular matrices sum within blocks; the totals of the blocks are summed in the same way and carried into those after.
+"""
 
 from __future__ import annotations
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 
-#: Rows summed by one triangular matrix.
+#: Rows that one triangular matrix sums.
 BLOCK = 32
 
 
-def padded_length(rows: int) -> int:
-    """The smallest multiple of ``BLOCK`` beyond ``rows``."""
-    return (rows // BLOCK + 1) * BLOCK
+def prefix_sums(x: Tensor) -> Tensor:
+    """G_r = sum_{s <= r} x_s: [N, rows, width] to the same."""
+    rows = x.shape[1]
+    blocks = _blocks(x)  # [N, blocks, size, width]
+    sums = _product(_triangle(blocks), blocks)
+    if blocks.shape[1] > 1:
+        sums[:, 1:] += prefix_sums(sums[:, :-1, -1]).unsqueeze(2)
+    return sums.flatten(1, 2)[:, :rows]
 
 
-def exclusive_prefix_sums(x: Tensor) -> Tensor:
-    """Row r is the sum of the rows before r: [N, rows, width] to the same, for a multiple of ``BLOCK`` rows.
+def prefix_moments(x: Tensor, b: Tensor, carried: Tensor | None = None) -> tuple[Tensor, Tensor]:
+    """G_r = sum_{s <= r} x_s and H_r = sum_{s <= r} (b_s - b_r) x_s: x [N, rows, width], b [N, rows] to x and x.
 
-    A strictly lower triangular matrix of ones sums within blocks, another one the totals of the blocks before. Sums of
-    sums round less than one long sum does.
+    For descending b all weights are at least 0 and none is a difference of larger sums, so that nothing cancels.
+    ``carried`` [N, rows, width] are moments that row s brings along: H_r has their sum over s <= r as well.
     """
-    blocks = x.unflatten(1, (x.shape[1] // BLOCK, BLOCK))
-    before = _triangle(x, blocks.shape[1]) @ blocks.sum(dim=2)
-    within = _triangle(x, BLOCK).expand(blocks.shape[0] * blocks.shape[1], -1, -1)
-    sums = torch.baddbmm(before.flatten(0, 1).unsqueeze(1), within, blocks.flatten(0, 1))
-    return sums.view_as(x)
+    rows = x.shape[1]
+    blocks = _blocks(x)
+    b = F.pad(b, (0, blocks.shape[1] * blocks.shape[2] - rows)).view(blocks.shape[:3])
+    ones = _triangle(blocks)
+    sums = _product(ones, blocks)
+    moments = _product((b.unsqueeze(2) - b.unsqueeze(3)).tril(), blocks)
+    if carried is not None:
+        moments += _product(ones, _blocks(carried))
+    if blocks.shape[1] > 1:
+        last = b[:, :-1, -1]
+        sums_before, moments_before = prefix_moments(sums[:, :-1, -1], last, moments[:, :-1, -1])
+        sums[:, 1:] += sums_before.unsqueeze(2)
+        moments[:, 1:] += moments_before.unsqueeze(2)
+        moments[:, 1:].addcmul_((last.unsqueeze(2) - b[:, 1:]).unsqueeze(3), sums_before.unsqueeze(2))
+    return sums.flatten(1, 2)[:, :rows], moments.flatten(1, 2)[:, :rows]
 
 
-def _triangle(x: Tensor, size: int) -> Tensor:
-    return x.new_ones(size, size).tril(-1)
+def _blocks(x: Tensor) -> Tensor:
+    """[N, rows, width] to [N, blocks, size, width], with rows of zeros at the end."""
+    size = BLOCK if x.shape[1] > 2 * BLOCK else x.shape[1]
+    padding = -x.shape[1] % size
+    return (F.pad(x, (0, 0, 0, padding)) if padding else x).unflatten(1, (-1, size))
+
+
+def _triangle(blocks: Tensor) -> Tensor:
+    size = blocks.shape[2]
+    return blocks.new_ones(size, size).tril().expand(*blocks.shape[:2], -1, -1)
+
+
+def _product(matrices: Tensor, blocks: Tensor) -> Tensor:
+    return torch.bmm(matrices.flatten(0, 1), blocks.flatten(0, 1)).view(blocks.shape)

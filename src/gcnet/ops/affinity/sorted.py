@@ -1,8 +1,9 @@
 """Concatenation without its map: y_i = 1/M sum_j ReLU(a_i + b_j) v_j in O((P + M) (log M + width)), exactly.
 
-With the keys in descending order of b, those that pass the ReLU for query i are the first k_i. Prefix sums G of v and H
-of b v give y_i = (a_i G_{k_i} + H_{k_i}) / M. The gradient of v is the same sum with a and b swapped; those of a and b
-are products with prefix sums.
+With the keys in descending order of b, those that pass the ReLU for query i are the first ones, up to some r. Prefix
+sums G_r of v and H_r of (b - b_r) v give M y_i = (a_i + b_r) G_r + H_r, where no weight is negative, so that float32
+loses nothing to cancellation. The gradient of v is the same sum with a and b swapped; those of a and b are products
+with G alone.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import torch
 from torch import Tensor
 
 from gcnet.ops.affinity import explicit
-from gcnet.ops.affinity.prefix import exclusive_prefix_sums, padded_length
+from gcnet.ops.affinity.prefix import prefix_moments, prefix_sums
 from gcnet.ops.precision import full_precision
 
 #: Columns of the values summed at a time, which bounds the memory beside inputs and results.
@@ -33,12 +34,10 @@ class _Rectified(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, value: Tensor) -> Tensor:
         ctx.save_for_backward(a, b, value)
-        keys = _rank(a, b)
-        a, b = _centred(a, b, keys)
+        keys = _rank(b, a)
         y = value.new_empty(*a.shape, value.shape[2])
         for part in _columns(value):
-            plain, weighted = _sums(value[..., part], b, keys)
-            torch.addcmul(weighted, a.unsqueeze(2), plain, out=y[..., part])
+            _, y[..., part] = _sums(value[..., part] / b.shape[1], keys)
         return y
 
     @staticmethod
@@ -51,51 +50,43 @@ class _Rectified(torch.autograd.Function):
 
 
 def _gradients(a: Tensor, b: Tensor, value: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
-    keys, queries, scale = _rank(a, b), _rank(b, a), 1 / b.shape[1]
+    keys, queries = _rank(b, a), _rank(a, b)
     da, db, dv = torch.zeros_like(a), torch.zeros_like(b), torch.empty_like(value)
-    a, b = _centred(a, b, keys)
     for part in _columns(value):
-        v, u = value[..., part], g[..., part]
-        da += (u * _sums(v, None, keys)[0]).sum(dim=2)
-        plain, weighted = _sums(u, a, queries)
+        v, u = value[..., part], g[..., part] / b.shape[1]
+        da += (u * _rows(prefix_sums(_rows(v, keys.order)), keys.last)).sum(dim=2)
+        plain, dv[..., part] = _sums(u, queries)
         db += (v * plain).sum(dim=2)
-        torch.addcmul(weighted, b.unsqueeze(2), plain, out=dv[..., part])
-    return da * scale, db * scale, dv
+    return da * keys.any, db * queries.any, dv
 
 
 class _Ranking(NamedTuple):
-    """The summands in the order in which they pass, [N, L], padded; how many pass, [N, P]; and their median, [N, 1]."""
+    """What passes for each i in 1..I of the summands j in 1..J.
+
+    ``order`` [N, J]: the summands in the order in which they pass; ``descending`` [N, J]: their b in this order;
+    ``last`` [N, I]: place r of the last one that passes; ``excess`` [N, I]: a + b_r; ``any`` [N, I]: 0 if none passes.
+    """
 
     order: Tensor
-    passing: Tensor
-    median: Tensor
+    descending: Tensor
+    last: Tensor
+    excess: Tensor
+    any: Tensor
 
 
-def _rank(a: Tensor, b: Tensor) -> _Ranking:
-    thresholds, order = torch.sort(-b, dim=1)
-    # on the numbers as they came, so that nothing passes where a + b is exactly 0
-    passing = torch.searchsorted(thresholds, a.contiguous())
-    # sums that hold padding are never read
-    padding = order[:, :1].expand(-1, padded_length(b.shape[1]) - b.shape[1])
-    middle = b.shape[1] // 2
-    return _Ranking(torch.cat([order, padding], dim=1), passing, -thresholds[:, middle : middle + 1])
+def _rank(summands: Tensor, others: Tensor) -> _Ranking:
+    negative, order = torch.sort(-summands, dim=1)
+    passing = torch.searchsorted(negative, others.contiguous())  # strictly: nothing passes where a + b is 0
+    last = (passing - 1).clamp(min=0)
+    excess = torch.relu(others - negative.gather(1, last))
+    return _Ranking(order, -negative, last, excess, (passing > 0).to(others.dtype))
 
 
-def _centred(a: Tensor, b: Tensor, keys: _Ranking) -> tuple[Tensor, Tensor]:
-    """(a + c, b - c) / M, which keeps a G + H from cancelling where a and b are large beside a + b.
-
-    c is the median of b: no sum of it overflows, and no single key draws it away from the others.
-    """
-    return (a + keys.median) / b.shape[1], (b - keys.median) / b.shape[1]
-
-
-def _sums(x: Tensor, factor: Tensor | None, ranking: _Ranking) -> tuple[Tensor, ...]:
-    """Sums of x [N, M, width], and of factor [N, M] times x, over what passes: each [N, P, width]."""
-    ranked = _rows(x, ranking.order)
-    if factor is None:
-        return (_rows(exclusive_prefix_sums(ranked), ranking.passing),)
-    ranked = torch.cat([ranked, ranked * factor.gather(1, ranking.order).unsqueeze(2)], dim=2)
-    return _rows(exclusive_prefix_sums(ranked), ranking.passing).chunk(2, dim=2)
+def _sums(x: Tensor, ranking: _Ranking) -> tuple[Tensor, Tensor]:
+    """G and (a + b_r) G + H for each i: x [N, J, width] to two of [N, I, width]."""
+    sums, moments = prefix_moments(_rows(x, ranking.order), ranking.descending)
+    plain, rectified = _rows(sums, ranking.last), _rows(moments, ranking.last)
+    return plain, rectified.addcmul_(ranking.excess.unsqueeze(2), plain)
 
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:
