@@ -48,9 +48,10 @@ def prefix_moments(x: Tensor, b: Tensor, carried: Tensor | None = None) -> tuple
 
 def _blocks(x: Tensor) -> Tensor:
     """[N, rows, width] to [N, blocks, size, width], with rows of zeros at the end."""
-    size = BLOCK if x.shape[1] > 2 * BLOCK else x.shape[1]
-    padding = -x.shape[1] % size
-    return (F.pad(x, (0, 0, 0, padding)) if padding else x).unflatten(1, (-1, size))
+    if x.shape[1] <= 2 * BLOCK:
+        return x.unsqueeze(1)
+    blocks = x.shape[1] // BLOCK + 1
+    return F.pad(x, (0, 0, 0, blocks * BLOCK - x.shape[1])).view(x.shape[0], blocks, BLOCK, x.shape[2])
 
 
 def _triangle(blocks: Tensor) -> Tensor:

@@ -26,7 +26,8 @@ def aggregate(a: Tensor, b: Tensor, value: Tensor) -> Tensor:
 
     Second derivatives go through the explicit map.
     """
-    output: Tensor = _Rectified.apply(a, b, value)
+    form: Any = _opaque if torch.compiler.is_compiling() else _Rectified.apply
+    output: Tensor = form(a, b, value)
     return output
 
 
@@ -34,11 +35,7 @@ class _Rectified(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, a: Tensor, b: Tensor, value: Tensor) -> Tensor:
         ctx.save_for_backward(a, b, value)
-        keys = _rank(b, a)
-        y = value.new_empty(*a.shape, value.shape[2])
-        for part in _columns(value):
-            _, y[..., part] = _sums(value[..., part] / b.shape[1], keys)
-        return y
+        return _rectified(a, b, value)
 
     @staticmethod
     def backward(ctx: Any, g: Tensor) -> tuple[Tensor | None, ...]:
@@ -49,15 +46,23 @@ class _Rectified(torch.autograd.Function):
             return _gradients(a, b, value, g)
 
 
+def _rectified(a: Tensor, b: Tensor, value: Tensor) -> Tensor:
+    keys = _rank(b, a)
+    y = value.new_empty(*a.shape, value.shape[2])
+    for part in _columns(value):
+        _, y[..., part] = _sums(value[..., part] / b.shape[1], keys)
+    return y
+
+
 def _gradients(a: Tensor, b: Tensor, value: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     keys, queries = _rank(b, a), _rank(a, b)
-    da, db, dv = torch.zeros_like(a), torch.zeros_like(b), torch.empty_like(value)
+    da, db, dv = a.new_zeros(a.shape), b.new_zeros(b.shape), value.new_empty(value.shape)
     for part in _columns(value):
         v, u = value[..., part], g[..., part] / b.shape[1]
         da += (u * _rows(prefix_sums(_rows(v, keys.order)), keys.last)).sum(dim=2)
         plain, dv[..., part] = _sums(u, queries)
         db += (v * plain).sum(dim=2)
-    return da * keys.any, db * queries.any, dv
+    return da.mul_(keys.any), db.mul_(queries.any), dv
 
 
 class _Ranking(NamedTuple):
@@ -78,8 +83,10 @@ def _rank(summands: Tensor, others: Tensor) -> _Ranking:
     negative, order = torch.sort(-summands, dim=1)
     passing = torch.searchsorted(negative, others.contiguous())  # strictly: nothing passes where a + b is 0
     last = (passing - 1).clamp(min=0)
-    excess = torch.relu(others - negative.gather(1, last))
-    return _Ranking(order, -negative, last, excess, (passing > 0).to(others.dtype))
+    excess = torch.relu(others - _rows(negative.unsqueeze(2), last).squeeze(2))
+    # what passes for nobody goes no lower than that: differences to it stay within the range of a + b
+    descending = torch.maximum(-negative, -others.amax(dim=1, keepdim=True))
+    return _Ranking(order, descending, last, excess, (passing > 0).to(others.dtype))
 
 
 def _sums(x: Tensor, ranking: _Ranking) -> tuple[Tensor, Tensor]:
@@ -90,10 +97,27 @@ def _sums(x: Tensor, ranking: _Ranking) -> tuple[Tensor, Tensor]:
 
 
 def _rows(x: Tensor, index: Tensor) -> Tensor:
-    """x[n, index[n, i]]: [N, rows, width] and [N, I] to [N, I, width]."""
+    """x[n, index[n, i]]: [N, rows, width] and [N, I] to [N, I, width]; not by gather, which copies no whole rows."""
     first = torch.arange(x.shape[0], device=x.device).unsqueeze(1) * x.shape[1]
     return x.flatten(0, 1).index_select(0, (index + first).flatten()).unflatten(0, index.shape)
 
 
 def _columns(value: Tensor) -> list[slice]:
     return [slice(start, start + COLUMNS) for start in range(0, value.shape[2], COLUMNS)]
+
+
+# Compiled code calls the same functions without looking inside: tracing them with dynamic sizes takes many seconds.
+_inputs = "(Tensor a, Tensor b, Tensor value"
+_opaque = torch.library.custom_op("gcnet::rectified", _rectified, mutates_args=(), schema=f"{_inputs}) -> Tensor")
+_opaque_gradients = torch.library.custom_op(
+    "gcnet::rectified_gradients",
+    _gradients,
+    mutates_args=(),
+    schema=f"{_inputs}, Tensor g) -> (Tensor, Tensor, Tensor)",
+)
+_opaque.register_fake(lambda a, b, value: value.new_empty(*a.shape, value.shape[2]))
+_opaque_gradients.register_fake(lambda *tensors: tuple(t.new_empty(t.shape) for t in tensors[:3]))
+_opaque.register_autograd(
+    lambda ctx, g: _opaque_gradients(*ctx.saved_tensors, g),
+    setup_context=lambda ctx, inputs, output: ctx.save_for_backward(*inputs),
+)
