@@ -51,6 +51,12 @@ def test_large_numbers_that_do_not_pass_do_no_harm():
     assert_close([found[0] / 1e30], [judge[0] / 1e30], 1e-6)
 
 
+def test_the_op_that_compiled_code_calls():
+    torch.library.opcheck(sorted._opaque, draw())
+    tensors = [t.detach() for t in draw()]
+    torch.library.opcheck(sorted._opaque_gradients, (*tensors, torch.randn(2, 150, 5, dtype=torch.float64)))
+
+
 CASES = {
     "plain": lambda a, b, v: (a, b, v),
     "far apart": lambda a, b, v: (a + 1000, b - 1000, v),

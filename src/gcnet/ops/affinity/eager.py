@@ -16,7 +16,7 @@ __all__ = ["affinity", "aggregate"]
 SOFTMAX_MAP = 2**24
 
 #: P M / (P + M), up to which concatenation is faster with its map than with sorting.
-CONCATENATION_MAP = 128
+CONCATENATION_MAP = 192
 
 
 def aggregate(
