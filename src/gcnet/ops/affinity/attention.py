@@ -1,7 +1,8 @@
 """Softmax functions through scaled_dot_product_attention, which keeps no map: memory is linear in P and M.
 
-Everything here is float32 or wider. Of torch's kernels for CUDA that leaves the memory-efficient one, which takes
-float32 and widths that are multiples of 4; float64 and other widths fall back to torch's own form with a map.
+The kernel for CPUs takes one width for queries, keys and values. Everything here is float32 or wider, which of the
+kernels for CUDA leaves the memory-efficient one, for widths that are multiples of 4; float64 falls back to torch's form
+with a map there.
 """
 
 from __future__ import annotations
@@ -31,9 +32,9 @@ def aggregate(query: Tensor, key: Tensor, value: Tensor, scale: float | None) ->
 
 def _attend(query: Tensor, key: Tensor, value: Tensor, scale: float) -> Tensor:
     width = value.shape[2]
-    if query.device.type == "cpu" and query.shape[2] != width:  # the kernel for CPUs takes one width only
-        widest = max(query.shape[2], width)
-        query, key, value = (F.pad(t, (0, widest - t.shape[2])) for t in (query, key, value))
+    common = -(-max(query.shape[2], width) // 4) * 4  # zeros change nothing
+    if not query.shape[2] == width == common:
+        query, key, value = (F.pad(t, (0, common - t.shape[2])) for t in (query, key, value))
     query, key, value = (t.contiguous().unsqueeze(1) for t in (query, key, value))  # one head
     return F.scaled_dot_product_attention(query, key, value, scale=scale).squeeze(1)[..., :width]
 
