@@ -40,11 +40,33 @@ def test_parameter_formulas_of_the_paper(channels):
         (NonLocal(C), 4 * P * C * C // 2 + 2 * P * P * C // 2),
         (NonLocal(C, subsample="before"), (2 * P + 2 * P // 4) * C * C // 2 + 2 * P * P // 4 * C // 2),
         (NonLocal(C, subsample="after"), 4 * P * C * C // 2 + 2 * P * P // 4 * C // 2),
+        # the cheaper order of the products, a map where it is small, and sorting, which multiplies nothing
+        (NonLocal(C, pairwise="dot_product"), 4 * P * C * C // 2 + 2 * P * (C // 2) ** 2),
+        (NonLocal(C, 8, pairwise="dot_product"), 4 * P * C * 8 * C + 2 * P * P * 8 * C),
+        (NonLocal(C, pairwise="concatenation"), 4 * P * C * C // 2 + (2 + P) * P * C // 2),
     ],
 )
 def test_multiply_adds_of_a_block_are_the_analytic_figure(block, macs):
     assert cost(block, _map()).macs == macs
     assert cost(block.to("meta"), _map(batch=3)).macs == 3 * macs
+
+
+@pytest.mark.parametrize("pairwise", ["gaussian", "embedded_gaussian"])
+def test_softmax_maps_are_counted_at_every_size_and_on_every_device(pairwise):
+    block, positions = NonLocal(16, pairwise=pairwise), 80 * 80
+    found = cost(block, (1, 16, 80, 80))
+    assert found == cost(block.to("meta"), (1, 16, 80, 80))
+    products = positions**2 * ((16 if pairwise == "gaussian" else 8) + 8)
+    assert found.macs == (2 if pairwise == "gaussian" else 4) * positions * 16 * 8 + products
+    assert found.activation_bytes > positions**2 * 4
+    assert not found.uncounted
+    assert cost(block, (1, 16, 300, 300)).macs > 300**4
+
+
+def test_the_cheap_forms_are_counted_as_they_run():
+    linear = [cost(NonLocal(16, pairwise=p), (1, 16, 80, 80)) for p in ("dot_product", "concatenation")]
+    assert all(found.macs < 80**2 * 5000 and found.activation_bytes < 80**2 * 4 * 2000 for found in linear)
+    assert not any(found.uncounted for found in linear)
 
 
 def test_host_and_blocks_add_up():

@@ -54,12 +54,15 @@ class NonLocal(Block):
 
     Shape:
         [N, C, *spatial] to the same, in the dtype and memory format of the input. The weights have no spatial axes.
-        Memory grows with P * M per sample. An exported program with sub-sampling needs dynamic axes of at least twice
-        the window, and fixed ones on torch before 2.15, whose pooling bakes in whether an axis is even.
+        Memory grows with P + M, also in training: a whole attention map is laid out where it is small, for second
+        derivatives, forward mode and functorch transforms, and by exported ``concatenation``. An exported program with
+        sub-sampling needs dynamic axes of at least twice the window, and fixed ones on torch before 2.15, whose pooling
+        bakes in whether an axis is even.
 
     Raises:
-        ValueError: unknown options, a scale for a function that has none, an inner width below 1; in forward, an
-            attention map beyond ``gcnet.ops.affinity.AFFINITY_LIMIT`` (not checked in compiled code).
+        ValueError: unknown options, a scale for a function that has none, an inner width below 1; later, an
+            attention map that has to be laid out and is beyond ``gcnet.ops.affinity.AFFINITY_LIMIT`` (not checked in
+            compiled code).
 
     Example:
         >>> import torch

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -18,7 +17,7 @@ __all__ = ["AFFINITY_LIMIT", "PAIRWISE", "Projection", "add_context", "affinity_
 
 PAIRWISE = ("gaussian", "embedded_gaussian", "dot_product", "concatenation")
 
-#: Largest attention map of one sample, in elements (8 GiB in float32); beyond it non-local blocks raise.
+#: Largest attention map of one sample, in elements (8 GiB in float32); what needs a larger one raises.
 AFFINITY_LIMIT = 2**31
 
 _AGGREGATE = {"reference": reference.aggregate, "eager": eager.aggregate}
@@ -50,6 +49,10 @@ def non_local(
     omega is softmax_j of <x_i, x_j> (``gaussian``) or <W_q x_i, W_k x_j> (``embedded_gaussian``), times ``scale``;
     <W_q x_i, W_k x_j> / M (``dot_product``); or ReLU(w_f [W_q x_i, W_k x_j]) / M (``concatenation``), over M keys.
 
+    Memory is linear in P and M. The softmax functions go through scaled_dot_product_attention, the dot product is
+    re-associated, concatenation is sorted; small maps are laid out, where that is faster. A concatenation exported by
+    ``torch.export`` lays its map out too, as sorted search is missing in most programs that run it.
+
     Args:
         x: features [N, C, *spatial] of P positions.
         value: W_g [inner, C].
@@ -66,7 +69,8 @@ def non_local(
         [N, C, *spatial] in the dtype and memory format of ``x``; inside, at least float32.
 
     Raises:
-        ValueError: arguments that do not go together, or an attention map of one sample with more than
+        ValueError: arguments that do not go together. Second derivatives, forward mode, functorch transforms and the
+            reference, which need the attention map, raise where that of one sample has more than
             ``AFFINITY_LIMIT`` elements.
 
     Example:
@@ -133,7 +137,7 @@ def affinity_map(
     Arguments as :func:`non_local`. Float32 or wider. The rows of the two softmax functions sum to 1.
 
     Raises:
-        ValueError: as :func:`non_local`.
+        ValueError: as :func:`non_local`, and for a map of one sample beyond ``AFFINITY_LIMIT`` elements.
 
     Example:
         >>> import torch
@@ -166,12 +170,6 @@ def _queries_and_keys(
     _check_arguments(query, key, pairwise, concat_weight, scale, subsample)
     queries = _project(x, query, None, subsample_size)
     keys = _project(x, key, subsample, subsample_size)
-    if not torch.compiler.is_compiling() and queries.shape[1] * keys.shape[1] > AFFINITY_LIMIT:
-        raise ValueError(
-            f"the attention map of one sample would have {queries.shape[1]} x {keys.shape[1]} elements, more than the "
-            f"limit of {AFFINITY_LIMIT} (gcnet.ops.affinity.AFFINITY_LIMIT): use subsample=, or the cheaper forms with "
-            "one map for all queries, SimplifiedNonLocal or GlobalContext"
-        )
     return queries, keys
 
 

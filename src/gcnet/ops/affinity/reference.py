@@ -8,9 +8,12 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+from gcnet.ops.affinity.limit import check_map
+
 
 def affinity(query: Tensor, key: Tensor, pairwise: str, scale: float | None, concat_weight: Tensor | None) -> Tensor:
     """omega_ij = f(query_i, key_j) / C: [N, P, d] and [N, M, d] to [N, P, M]."""
+    check_map(query, key)
     q, k = query.unsqueeze(2), key.unsqueeze(1)  # [N, P, 1, d], [N, 1, M, d]
     keys = key.shape[1]
     if pairwise == "concatenation":
