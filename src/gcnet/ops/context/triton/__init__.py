@@ -10,7 +10,7 @@ from torch import Tensor
 from gcnet.ops.context.layout import laid_out
 from gcnet.ops.context.passes import Options
 from gcnet.ops.context.transform import Transform
-from gcnet.ops.context.triton import fusion, spreading, summation
+from gcnet.ops.context.triton import fusion, spreading, summation, ticket
 from gcnet.ops.context.triton.maps import supports
 from gcnet.ops.context.triton.pooling import pool
 from gcnet.ops.context.triton.ticket import one_launch, prefers_ticket
@@ -53,8 +53,8 @@ def block(
     add: Transform | None,
     options: Options,
 ) -> tuple[Tensor, Tensor, Tensor | None] | None:
-    """The whole block in one launch, for maps that do not stay in the L2 cache between two; else None."""
-    if key is None or not prefers_ticket(x, key, scale, add):
+    """The whole block in one launch, if enabled and the map does not stay in the L2 cache between two; else None."""
+    if not ticket.ENABLED or key is None or not prefers_ticket(x, key, scale, add):
         return None
     return one_launch(x, key, scale, add, options.gate, options.centred, laid_out(residual, x), options.relu)
 

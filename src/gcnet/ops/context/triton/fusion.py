@@ -1,6 +1,6 @@
 """Fusion: scale, shift, add the residual and clip in one read and one write of the map."""
 
-# mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def"
+# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 

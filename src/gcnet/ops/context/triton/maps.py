@@ -1,6 +1,6 @@
 """How a feature map lies in memory, how it is cut into tiles, and where an element of a tile is."""
 
-# mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def"
+# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 

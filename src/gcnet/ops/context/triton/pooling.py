@@ -1,6 +1,6 @@
 """Context modelling: one read of the map gives partial softmaxes, a small kernel combines them in fixed order."""
 
-# mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def"
+# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 

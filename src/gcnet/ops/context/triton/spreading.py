@@ -1,6 +1,6 @@
 """Backward of context modelling and fusion: one pass over features and gradient writes the gradient of the features."""
 
-# mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def"
+# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 

@@ -1,6 +1,6 @@
 """Sums over positions: what the gradients of factor and shift are, and what the average is."""
 
-# mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def"
+# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
 

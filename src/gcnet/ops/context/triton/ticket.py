@@ -6,9 +6,11 @@ fuse waits for the flag. Who waits, waits only for smaller tickets, which are he
 wait to pool: there is no deadlock, however few programs run at a time.
 """
 
-# mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def"
+# mypy: disable-error-code="no-untyped-def"
 
 from __future__ import annotations
+
+import os
 
 import torch
 import triton
@@ -27,6 +29,10 @@ _GROUP = 8e6  # bytes of a group of samples: two of them, and what is written, s
 _SAMPLES = 16  # enough that some are pooled while others are combined
 _WEIGHTS = 2**15  # elements of a weight that one program reads without keeping the others waiting
 _HIDDEN = 1024
+
+
+#: One launch for large maps, on request: programs that wait for each other have run in the interpreter only.
+ENABLED = os.environ.get("GCNET_ONE_LAUNCH") == "1"
 
 
 def prefers_ticket(x: Tensor, key: Tensor | None, scale: Transform | None, add: Transform | None) -> bool:

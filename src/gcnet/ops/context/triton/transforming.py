@@ -1,6 +1,6 @@
 """The transform of the context of one sample, inside a kernel."""
 
-# mypy: disable-error-code="import-untyped, import-not-found, no-untyped-def"
+# mypy: disable-error-code="no-untyped-def"
 
 import triton
 import triton.language as tl
