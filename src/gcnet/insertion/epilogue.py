@@ -35,7 +35,7 @@ class Epilogue:
         """What in ``host`` rules out that a block takes over the addition and the activation, as it is built."""
         for name in self.between:
             layer = getattr(host, name, None)
-            if not (layer is None or type(layer) is nn.Identity or qualified_name(type(layer)) in _STOCHASTIC):
+            if not (layer is None or type(layer) is nn.Identity or _is_stochastic(layer)):
                 yield f"{name} ({type(layer).__name__}) stands between the branch and the addition"
         activation = getattr(host, self.activation, None)
         if type(activation) is not nn.ReLU:
@@ -56,8 +56,12 @@ class Epilogue:
                 continue
             if _is_observed(layer):
                 yield f"{name} has hooks or a patched forward"
-            elif name in self.between and layer.training and type(layer) is not nn.Identity:
+            elif layer.training and _is_stochastic(layer):
                 yield f"{name} ({type(layer).__name__}) is active in training"
+
+
+def _is_stochastic(module: nn.Module) -> bool:
+    return qualified_name(type(module)) in _STOCHASTIC
 
 
 def _is_observed(module: nn.Module) -> bool:
