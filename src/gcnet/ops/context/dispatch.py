@@ -52,10 +52,15 @@ def _must_be_composed() -> bool:
     """Whether something looks at the single ATen calls: export, a functorch transform, forward-mode gradients."""
     return (
         torch.compiler.is_exporting()
-        or torch._C._functorch.peek_interpreter_stack() is not None
+        or _is_inside_functorch()
         or forward_ad._current_level >= 0
         or torch.jit.is_tracing()
     )
+
+
+@torch.compiler.assume_constant_result  # dynamo takes the stack for an object, which is never None
+def _is_inside_functorch() -> bool:
+    return torch._C._functorch.peek_interpreter_stack() is not None
 
 
 def _fused(
