@@ -150,6 +150,14 @@ def _silu(host: Any) -> None:
     host.relu = nn.SiLU()
 
 
+def _relu(host: Any) -> None:
+    host.relu = nn.ReLU(inplace=True)
+
+
+def _clipped(host: Any) -> None:
+    host.relu = nn.ReLU6(inplace=True)
+
+
 def _leaky(host: Any) -> None:
     host.relu = nn.LeakyReLU()
 
@@ -225,6 +233,17 @@ def test_a_relu_out_of_place_is_one() -> None:
         model.layer2[0].relu = nn.ReLU()
     check_equal(*models, image())
     assert set(fused(models[0])) == {"yes"}
+
+
+def test_compiled_models_heed_changes() -> None:
+    torch._dynamo.reset()
+    models = pair(resnet(layers=(1, 1, 1, 1)))
+    compiled = torch.compile(models[0], fullgraph=True, backend="eager")
+    check_equal(compiled, models[1], image())
+    for change in (_silu, _clipped, _relu, _doubling_hook):
+        for model in models:
+            change(model.layer2[0])
+        check_equal(compiled, models[1], image())
 
 
 def test_drop_path_is_heeded_while_it_drops() -> None:
