@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from gcnet.ops.backend import choose
+from gcnet.ops.backend import choose, constant_when_compiling
 from gcnet.ops.context import composition, eager, library, native, reference
 from gcnet.ops.context.fused import FusedBlock, block, flatten
 from gcnet.ops.context.passes import Options, Passes
@@ -58,7 +58,7 @@ def _must_be_composed() -> bool:
     )
 
 
-@torch.compiler.assume_constant_result  # dynamo takes the stack for an object, which is never None
+@constant_when_compiling  # dynamo takes the stack for an object, which is never None
 def _is_inside_functorch() -> bool:
     return torch._C._functorch.peek_interpreter_stack() is not None
 

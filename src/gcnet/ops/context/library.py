@@ -11,6 +11,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from gcnet.ops.backend import constant_when_compiling
 from gcnet.ops.context import eager, native
 from gcnet.ops.context.fused import Tensors, block, block_backward, differentiable_gradients
 from gcnet.ops.context.passes import Options, Passes
@@ -42,7 +43,7 @@ def global_context(
     return y
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiling
 def _native_is_there() -> bool:
     return native.is_installed()
 
