@@ -3,8 +3,9 @@
 from fractions import Fraction
 
 import pytest
+import torch
 
-from gcnet import ContextBlock, GlobalContext, NonLocal, SelectiveKernel, SqueezeExcite
+from gcnet import Block, ContextBlock, GlobalContext, NonLocal, SelectiveKernel, SqueezeExcite
 from gcnet.blocks.base import format_option, hidden_width
 
 
@@ -94,3 +95,42 @@ def test_context_block_is_told_only_what_it_can_do():
         ContextBlock(64, None)
     with pytest.raises(ValueError, match="too few"):
         ContextBlock(1, 1.0)
+
+
+class Halved:
+    def forward(self, x):
+        return super().forward(x) / 2
+
+
+class HalvedExcite(Halved, SqueezeExcite):
+    pass
+
+
+class Doubled(GlobalContext):
+    def forward(self, x):
+        return 2 * super().forward(x)
+
+
+class OnceMore(Doubled):
+    pass
+
+
+class Same(GlobalContext):
+    pass
+
+
+@pytest.mark.parametrize("cls", [HalvedExcite, Doubled, OnceMore, Same])
+def test_a_forward_of_its_own_is_the_one_before_shortcut_and_relu(cls):
+    block = cls(16, ratio=1 / 4)
+    x, shortcut = torch.randn(2, 16, 3, 3), torch.randn(2, 16, 3, 3)
+    assert torch.equal(block.forward_residual(x, shortcut), torch.relu(block(x) + shortcut))
+    in_one_pass = cls.forward_residual is not Block.forward_residual
+    assert in_one_pass is (cls is Same)
+
+
+def test_the_composition_keeps_the_dtype_of_the_branch():
+    block = NonLocal(16, dtype=torch.bfloat16)
+    x, shortcut = torch.randn(2, 16, 3, 3).bfloat16(), torch.randn(2, 16, 3, 3)
+    expected = block(x).detach()
+    expected += shortcut
+    assert torch.equal(block.forward_residual(x, shortcut), torch.relu(expected))

@@ -168,6 +168,59 @@ def test_one_state_dict_serves_all_ranks(case, dims):
     torch.testing.assert_close(block.eval()(x), expected)
 
 
+class End(nn.Module):
+    """The end of a residual block, in one call or as three."""
+
+    def __init__(self, block, one_call=True):
+        super().__init__()
+        self.block, self.one_call = block, one_call
+
+    def forward(self, x, shortcut):
+        return self.block.forward_residual(x, shortcut) if self.one_call else torch.relu(self.block(x) + shortcut)
+
+
+@each
+@pytest.mark.parametrize("training", [True, False], ids=["train", "eval"])
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+def test_residual_bit_for_bit(case, dtype, training):
+    block = perturb(case.build(dtype=dtype)).train(training)
+    for x, shortcut in zip(layouts(example().to(dtype)), layouts(example().to(dtype)), strict=True):
+        for residual in (shortcut, shortcut.contiguous()):
+            assert torch.equal(End(block)(x, residual), End(block, one_call=False)(x, residual))
+    if not training:  # statistics of an empty batch do not exist
+        assert block.forward_residual(x[:0], residual[:0]).shape == x[:0].shape
+
+
+@each
+def test_residual_gradients(case):
+    block = perturb(case.build(dtype=torch.float64)).eval()
+    inputs = [example(dtype=torch.float64).requires_grad_() for _ in range(2)]
+    g = example(dtype=torch.float64)
+    wanted = [*inputs, *block.parameters()]
+    ours, judge = (
+        torch.autograd.grad(End(block, one_call)(*inputs), wanted, g, materialize_grads=True)
+        for one_call in (True, False)
+    )
+    for name, a, b in zip(["x", "shortcut", *dict(block.named_parameters())], ours, judge, strict=True):
+        torch.testing.assert_close(a, b, rtol=1e-10, atol=1e-10, msg=name)
+
+
+@each
+def test_residual_fx_compile_export(case):
+    torch._dynamo.reset()  # the compiled forward is that of End for every block
+    end = End(perturb(case.build()).eval())
+    inputs = (example(), example())
+    expected = end(*inputs)
+    assert torch.equal(torch.fx.symbolic_trace(end)(*inputs), expected)
+    compiled = torch.compile(end, fullgraph=True, backend="aot_eager", dynamic=True)
+    torch.testing.assert_close(compiled(*inputs), expected, rtol=1e-4, atol=1e-5)
+    batch = torch.export.Dim("n", min=1)
+    program = torch.export.export(end, inputs, dynamic_shapes={"x": {0: batch}, "shortcut": {0: batch}}).module()
+    torch.testing.assert_close(program(*inputs), expected, rtol=1e-4, atol=1e-5)
+    more = (example(batch=3), example(batch=3))
+    torch.testing.assert_close(program(*more), end(*more), rtol=1e-4, atol=1e-5)
+
+
 @each
 def test_fx(case):
     block = perturb(case.build()).eval()

@@ -8,6 +8,7 @@ import pickle
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 import torch
@@ -23,6 +24,10 @@ from ..blocks.cases import CASES, Case
 from .nets import BasicBlock, Plain, image, modified, perturb, resnet
 
 POSITIONS = ("after_1x1", "after_3x3", "after_add", "after_block")
+#: Options of insertion that make different forwards: each position, and shortcut and ReLU taken over by the block.
+FORMS: dict[str, dict[str, Any]] = {position: {"position": position} for position in POSITIONS}
+FORMS["fused"] = {"fuse_residual": True}
+each_form = pytest.mark.parametrize("form", FORMS.values(), ids=FORMS)
 EXACT = [case for case in CASES if case.block.can_be_identity]
 
 
@@ -30,10 +35,10 @@ def each_case(cases: list[Case] = CASES) -> pytest.MarkDecorator:
     return pytest.mark.parametrize("case", cases, ids=lambda case: case.name)
 
 
-@pytest.fixture(params=POSITIONS)
+@pytest.fixture(params=FORMS.values(), ids=FORMS)
 def model(request: pytest.FixtureRequest) -> nn.Module:
-    """A ResNet with perturbed blocks at every position of the four, one per test."""
-    return modified(stages=("c3", "c4"), position=request.param)
+    """A ResNet with perturbed blocks at every position of the four, or fused, one per test."""
+    return modified(stages=("c3", "c4"), **request.param)
 
 
 def output(model: nn.Module, x: Tensor | None = None) -> Tensor:
@@ -57,10 +62,11 @@ def check_applied(model: nn.Module, other: nn.Module, *, exact: bool = True) -> 
 
 @each_case(EXACT)
 @pytest.mark.parametrize("training", [False, True], ids=["eval", "train"])
-def test_identity_at_insertion(case: Case, training: bool) -> None:
+@pytest.mark.parametrize("fused", [False, True], ids=["", "fused"])
+def test_identity_at_insertion(case: Case, training: bool, fused: bool) -> None:
     model = resnet(BasicBlock, (1, 1, 1, 1)).train(training)
     base = copy.deepcopy(model)
-    report = gcnet.insert(model, case.spec(), stages=("c2", "c4"))
+    report = gcnet.insert(model, case.spec(), stages=("c2", "c4"), fuse_residual=fused)
     assert not report.changes_output
     torch.manual_seed(7)
     y = output(model)
@@ -68,16 +74,16 @@ def test_identity_at_insertion(case: Case, training: bool) -> None:
     assert torch.equal(y, output(base))
 
 
-@pytest.mark.parametrize("position", POSITIONS)
-@pytest.mark.parametrize("form", ["bfloat16", "channels_last"])
-def test_identity_in_other_forms(position: str, form: str) -> None:
+@each_form
+@pytest.mark.parametrize("kind", ["bfloat16", "channels_last"])
+def test_identity_in_other_forms(form: dict[str, Any], kind: str) -> None:
     model, x = resnet(), image()
-    if form == "channels_last":
+    if kind == "channels_last":
         model, x = model.to(memory_format=torch.channels_last), x.to(memory_format=torch.channels_last)
     else:
-        model, x = model.to(getattr(torch, form)), x.to(getattr(torch, form))
+        model, x = model.to(getattr(torch, kind)), x.to(getattr(torch, kind))
     before = output(model, x)
-    gcnet.insert(model, gcnet.GlobalContext.spec(ratio=1 / 8, fusion=("add", "scale")), stages="c4", position=position)
+    gcnet.insert(model, gcnet.GlobalContext.spec(ratio=1 / 8, fusion=("add", "scale")), stages="c4", **form)
     assert torch.equal(output(model, x), before)
     assert output(model, x).dtype == before.dtype
 
@@ -152,8 +158,9 @@ def test_pickle_of_containers_and_disabled_blocks(protocol: int) -> None:
     assert [block.enabled for block in gcnet.status(copied)] == [False, True, True]
 
 
-def test_save_and_load_in_a_fresh_process(tmp_path: Path) -> None:
-    model = modified(stages=("c3", "c4"))
+@pytest.mark.parametrize("fused", [False, True], ids=["", "fused"])
+def test_save_and_load_in_a_fresh_process(tmp_path: Path, fused: bool) -> None:
+    model = modified(stages=("c3", "c4"), fuse_residual=fused)
     torch.save(model, tmp_path / "model.pt")
     torch.save((image(), output(model)), tmp_path / "expected.pt")
     program = (
@@ -221,10 +228,10 @@ def test_functional_call(model: nn.Module) -> None:
 # tracers and compilers
 
 
-@pytest.mark.parametrize("position", POSITIONS)
-def test_compile(position: str) -> None:
+@each_form
+def test_compile(form: dict[str, Any]) -> None:
     torch._dynamo.reset()
-    model = modified(resnet(layers=(1, 1, 1, 1)), stages=("c3",), position=position)
+    model = modified(resnet(layers=(1, 1, 1, 1)), stages=("c3",), **form)
     compiled = torch.compile(model, fullgraph=True, backend="eager")
     check_applied(model, compiled)
     with gcnet.disabled(compiled):
@@ -238,9 +245,10 @@ def test_compile_with_containers() -> None:
     check_applied(model, torch.compile(model, fullgraph=True, backend="eager"))
 
 
-def test_compile_for_training() -> None:
+@pytest.mark.parametrize("fused", [False, True], ids=["", "fused"])
+def test_compile_for_training(fused: bool) -> None:
     torch._dynamo.reset()
-    model = modified(resnet(layers=(1, 1, 1, 1)), stages=("c3",)).train()
+    model = modified(resnet(layers=(1, 1, 1, 1)), stages=("c3",), fuse_residual=fused).train()
     other = copy.deepcopy(model)
     model(image()).sum().backward()
     torch.compile(other, fullgraph=True, backend="aot_eager")(image()).sum().backward()
@@ -249,15 +257,16 @@ def test_compile_for_training() -> None:
 
 
 @pytest.mark.slow
-def test_compile_inductor() -> None:
+@pytest.mark.parametrize("fused", [False, True], ids=["", "fused"])
+def test_compile_inductor(fused: bool) -> None:
     torch._dynamo.reset()
-    model = modified(resnet(layers=(1, 1, 1, 1)), stages=("c3",))
+    model = modified(resnet(layers=(1, 1, 1, 1)), stages=("c3",), fuse_residual=fused)
     check_applied(model, torch.compile(model, fullgraph=True), exact=False)
 
 
-@pytest.mark.parametrize("position", POSITIONS)
-def test_export_with_dynamic_batch_and_size(position: str) -> None:
-    model = modified(resnet(layers=(1, 1, 1, 1)), stages=("c3",), position=position)
+@each_form
+def test_export_with_dynamic_batch_and_size(form: dict[str, Any]) -> None:
+    model = modified(resnet(layers=(1, 1, 1, 1)), stages=("c3",), **form)
     size = torch.export.Dim("size", min=1, max=16)
     shapes = ({0: torch.export.Dim("batch", min=1, max=64), 2: 32 * size, 3: 32 * size},)
     program = torch.export.export(model, (image(),), dynamic_shapes=shapes)
@@ -291,8 +300,9 @@ def test_feature_extraction(model: nn.Module) -> None:
 
 
 @pytest.mark.filterwarnings("ignore")
-def test_jit_trace() -> None:
-    model = modified()
+@pytest.mark.parametrize("fused", [False, True], ids=["", "fused"])
+def test_jit_trace(fused: bool) -> None:
+    model = modified(stages=("c3", "c4"), fuse_residual=fused)
     check_applied(model, torch.jit.trace(model, image()), exact=False)
 
 
@@ -315,10 +325,11 @@ def test_moves_with_the_model() -> None:
     assert all(module.training for module in model.train().modules())
 
 
-def test_checkpointed_branches_recompute_the_block() -> None:
+@pytest.mark.parametrize("fused", [False, True], ids=["", "fused"])
+def test_checkpointed_branches_recompute_the_block(fused: bool) -> None:
     timm_resnet = pytest.importorskip("timm.models.resnet")
     net = timm_resnet.ResNet(timm_resnet.Bottleneck, (1, 1, 2, 1), num_classes=5, channels=(16, 32, 48, 64))
-    model = modified(net, stages="c4").train()
+    model = modified(net, stages="c4", fuse_residual=fused).train()
     other = copy.deepcopy(model)
     other.set_grad_checkpointing()
     model(image()).sum().backward()
@@ -332,7 +343,8 @@ def test_state_dict_round_trip_through_a_buffer(model: nn.Module) -> None:
     torch.save(model.state_dict(), buffer)
     buffer.seek(0)
     other = resnet()
-    position = gcnet.status(model).blocks[0].position
-    gcnet.insert(other, gcnet.GlobalContext.spec(ratio=1 / 8), stages=("c3", "c4"), position=position)
+    block = gcnet.status(model).blocks[0]
+    form = {"position": block.position, "fuse_residual": block.fused is not None}
+    gcnet.insert(other, gcnet.GlobalContext.spec(ratio=1 / 8), stages=("c3", "c4"), **form)
     other.load_state_dict(torch.load(buffer))
     check_applied(model, other)

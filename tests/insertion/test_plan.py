@@ -51,6 +51,7 @@ def test_plans_are_values() -> None:
         "dims": 2,
         "spatial": None,
         "parameters": site.parameters,
+        "fuse_residual": False,
     }
     assert site.parameters == SPEC.parameter_count(2048)
     assert replace(plan, sites=()).parameters == 0

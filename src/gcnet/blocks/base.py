@@ -35,6 +35,39 @@ class Block(nn.Module):
         super().__init__(*args, **options)
         register_flop_formulas()
 
+    def __init_subclass__(cls, **options: Any) -> None:
+        """A subclass with a forward of its own does not inherit the one-pass form of another forward."""
+        super().__init_subclass__(**options)
+        owner = next(c for c in cls.__mro__ if not vars(c).keys().isdisjoint(("forward", "forward_residual")))
+        if "forward_residual" not in vars(owner):
+            cls.forward_residual = Block.forward_residual  # type: ignore[method-assign]
+
+    def forward_residual(self, x: Tensor, residual: Tensor) -> Tensor:
+        """``relu(self(x) + residual)``, the end of a residual block, in one pass where the block has a form for it.
+
+        Where it has one, hooks on the block do not run.
+
+        Args:
+            x: [N, C, *spatial], the end of the residual branch.
+            residual: the shortcut, [N, C, *spatial].
+
+        Returns:
+            [N, C, *spatial] in the dtype and memory format of ``x``.
+
+        Raises:
+            ValueError: shapes that do not fit.
+
+        Example:
+            >>> import torch
+            >>> from gcnet import GlobalContext
+            >>> block = GlobalContext(64, ratio=1/4)
+            >>> x, shortcut = torch.randn(2, 64, 7, 7), torch.randn(2, 64, 7, 7)
+            >>> torch.equal(block.forward_residual(x, shortcut), torch.relu(block(x) + shortcut))
+            True
+        """
+        y = self(x)
+        return torch.relu((y + residual).to(y.dtype))
+
     @classmethod
     def spec(cls, **options: Any) -> BlockSpec:
         """Describe a block for insertion: its options without channels, device and dtype.

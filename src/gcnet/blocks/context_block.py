@@ -102,6 +102,13 @@ class ContextBlock(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, *spatial] to the same."""
+        return self._run(x)
+
+    def forward_residual(self, x: Tensor, residual: Tensor) -> Tensor:
+        """``relu(self(x) + residual)`` in one pass."""
+        return self._run(x, residual=residual, relu=True)
+
+    def _run(self, x: Tensor, *, residual: Tensor | None = None, relu: bool = False) -> Tensor:
         mask = self.conv_mask
         return global_context(
             x,
@@ -110,6 +117,8 @@ class ContextBlock(Block):
             scale=_weights(self.channel_mul_conv),
             add=_weights(self.channel_add_conv),
             centred=self.gate == "centred",
+            residual=residual,
+            relu=relu,
         )
 
     def attention_map(self, x: Tensor) -> Tensor:

@@ -117,6 +117,13 @@ class GlobalContext(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, *spatial] to the same."""
+        return self._run(x)
+
+    def forward_residual(self, x: Tensor, residual: Tensor) -> Tensor:
+        """``relu(self(x) + residual)`` in one pass."""
+        return self._run(x, residual=residual, relu=True)
+
+    def _run(self, x: Tensor, *, residual: Tensor | None = None, relu: bool = False) -> Tensor:
         key = self.key
         return global_context(
             x,
@@ -125,6 +132,8 @@ class GlobalContext(Block):
             scale=None if self.scale is None else self.scale.weights(),
             add=None if self.add is None else self.add.weights(),
             centred=self.gate == "centred",
+            residual=residual,
+            relu=relu,
         )
 
     def attention_map(self, x: Tensor) -> Tensor:

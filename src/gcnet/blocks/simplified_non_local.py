@@ -62,7 +62,15 @@ class SimplifiedNonLocal(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, *spatial] to the same."""
-        return simplified_non_local(x, self.key.weight, self.key.bias, self.value.weight, self.value.bias)
+        return self._run(x)
+
+    def forward_residual(self, x: Tensor, residual: Tensor) -> Tensor:
+        """``relu(self(x) + residual)`` in one pass."""
+        return self._run(x, residual=residual, relu=True)
+
+    def _run(self, x: Tensor, *, residual: Tensor | None = None, relu: bool = False) -> Tensor:
+        key, value = self.key, self.value
+        return simplified_non_local(x, key.weight, key.bias, value.weight, value.bias, residual=residual, relu=relu)
 
     def attention_map(self, x: Tensor) -> Tensor:
         """Weights over positions [N, P] that this block gives to the features [N, C, *spatial]."""

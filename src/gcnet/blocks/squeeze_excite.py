@@ -85,6 +85,13 @@ class SqueezeExcite(Block):
 
     def forward(self, x: Tensor) -> Tensor:
         """[N, C, *spatial] to the same."""
+        return self._run(x)
+
+    def forward_residual(self, x: Tensor, residual: Tensor) -> Tensor:
+        """``relu(self(x) + residual)`` in one pass."""
+        return self._run(x, residual=residual, relu=True)
+
+    def _run(self, x: Tensor, *, residual: Tensor | None = None, relu: bool = False) -> Tensor:
         reduce, expand = self.scale.reduce, self.scale.expand
         assert reduce is not None
         return squeeze_excite(
@@ -96,6 +103,8 @@ class SqueezeExcite(Block):
             activation=self.activation,
             gate=self.gate_function,
             centred=self.gate == "centred",
+            residual=residual,
+            relu=relu,
         )
 
     def extra_repr(self) -> str:

@@ -13,7 +13,7 @@ from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
 from gcnet.insertion.containers import hiding_methods
-from gcnet.insertion.families import check_position, forward_owner
+from gcnet.insertion.families import check_epilogue, check_position, forward_owner, residual
 from gcnet.insertion.rewrite import rewrite, walks_children
 
 #: Name of the child module; the second block of one host is ``context_block2``.
@@ -21,10 +21,11 @@ CHILD_NAME = "context_block"
 
 
 class Place(NamedTuple):
-    """A block within its host: position and name of the child."""
+    """A block within its host: position and name of the child, and whether it takes over shortcut and ReLU."""
 
     position: str
     name: str
+    fuse_residual: bool = False
 
 
 def places_of(module: nn.Module) -> tuple[Place, ...]:
@@ -80,13 +81,17 @@ def _make_class(base: Any, places: tuple[Place, ...]) -> type[nn.Module]:
         arguments = tuple(base if argument is type(self) else argument for argument in arguments)
         return restore, (base, tuple(map(tuple, places)), function, arguments), *rest
 
+    known = residual(base)
     members = {
         "__module__": base.__module__,
         "__doc__": base.__doc__,
         "__reduce_ex__": reduce,
         "_context_base": base,
         "_context_places": places,
+        "_context_epilogue": known.epilogue if known else None,
         "apply_context": _apply_context,
+        "apply_context_residual": _apply_context_residual,
+        "fuses_context": _fuses_context,
         "forward": _forward_with_context(base, places),
         **hiding_methods(base, tuple(place.name for place in places)),
     }
@@ -95,12 +100,20 @@ def _make_class(base: Any, places: tuple[Place, ...]) -> type[nn.Module]:
 
 def _forward_with_context(base: type[nn.Module], places: tuple[Place, ...]) -> Callable[..., Any]:
     anchors = {place.name: check_position(place.position, base, base.__name__) for place in places}
+    fused = [place for place in places if place.fuse_residual]
+    epilogues = {place.name: check_epilogue(place.position, base, base.__name__) for place in fused}
+    if epilogues and any(place.position == "after_add" for place in places):
+        raise ValueError(
+            f"fuse_residual=True is not possible in a {base.__name__} with a block after_add, which lies between the "
+            "shortcut and the ReLU that would be fused; leave out one of the two"
+        )
     edits = {name: anchor for name, anchor in anchors.items() if anchor}
     owner = forward_owner(base)
     forward = vars(owner)["forward"]
     if edits or (isinstance(forward, FunctionType) and walks_children(forward)):
-        label = ", ".join(f"{place.name} {place.position}" for place in places)
-        forward = rewrite(forward, edits, f"{owner.__module__}.{owner.__qualname__}.forward with {label}")
+        label = ", ".join(f"{place.name} {place.position}{', fused' * place.fuse_residual}" for place in places)
+        label = f"{owner.__module__}.{owner.__qualname__}.forward with {label}"
+        forward = rewrite(forward, edits, label, epilogues)
     for name, anchor in anchors.items():
         if anchor is None:
             forward = _applied_after(forward, name)
@@ -108,7 +121,7 @@ def _forward_with_context(base: type[nn.Module], places: tuple[Place, ...]) -> C
 
 
 def restore(
-    base: type[nn.Module], places: tuple[tuple[str, str], ...], function: Callable[..., nn.Module], arguments: tuple
+    base: type[nn.Module], places: tuple[tuple[Any, ...], ...], function: Callable[..., nn.Module], arguments: tuple
 ) -> nn.Module:
     """Rebuild a host from a pickle or for a copy; its state follows."""
     module = function(*arguments)
@@ -120,6 +133,22 @@ def _apply_context(self: nn.Module, name: str, x: Tensor) -> Tensor:
     """Apply the child ``name`` to [N, C, *spatial], unless it is disabled."""
     block = getattr(self, name)
     return block(x) if block.enabled else x
+
+
+def _apply_context_residual(self: nn.Module, name: str, x: Tensor, shortcut: Tensor) -> Tensor:
+    """Apply the child ``name``, the addition of the shortcut and the ReLU at once."""
+    return getattr(self, name).forward_residual(x, shortcut)
+
+
+def _fuses_context(self: Any, name: str) -> bool:
+    """Whether the child ``name`` takes over the addition of the shortcut and the ReLU in this forward."""
+    return not any(self._context_epilogue.obstacles(self, getattr(self, name)))
+
+
+def fusion_state(host: Any, name: str) -> str:
+    """``"yes"`` if the child ``name`` takes over shortcut and ReLU at present, else what keeps it from that."""
+    obstacles = list(host._context_epilogue.obstacles(host, getattr(host, name)))
+    return f"no: {'; '.join(obstacles)}" if obstacles else "yes"
 
 
 def _applied_after(forward: Callable[..., Any], name: str) -> Callable[..., Any]:
@@ -145,11 +174,12 @@ def has_name(module: nn.Module, name: str) -> bool:
     return any(name in names for names in registered) or hasattr(type(module), name)
 
 
-def check_site(module: nn.Module, path: str, position: str) -> None:
-    """Raise unless a block can be attached to ``module`` at ``position``.
+def check_site(module: nn.Module, path: str, position: str, fuse_residual: bool = False) -> None:
+    """Raise unless a block can be attached to ``module`` at ``position``, and take over its end if it shall.
 
     Raises:
-        ValueError: the position is taken or not offered, or the module is of a kind that cannot host a block.
+        ValueError: the position is taken or not offered, or the module is of a kind that cannot host a block, or it
+            does not end with shortcut and ReLU right behind the position.
     """
     base = original_class(module)
     kind = base.__name__
@@ -171,8 +201,15 @@ def check_site(module: nn.Module, path: str, position: str) -> None:
     if getattr(forward_owner(base), "forward", None) is nn.Module.forward:
         raise ValueError(f"{path!r} is a {kind}, which has no forward and is never called; choose its children")
     check_position(position, base, path)
+    if fuse_residual:
+        misfits = list(check_epilogue(position, base, path).misfits(module))
+        if misfits:
+            raise ValueError(
+                f"fuse_residual=True is not possible in {path!r} ({kind}): {'; '.join(misfits)}. Leave it out, or "
+                "choose other blocks"
+            )
     try:
-        context_class(base, (*places_of(module), Place(position, free_name(module))))
+        context_class(base, (*places_of(module), Place(position, free_name(module), fuse_residual)))
     except ValueError:
         raise
     except Exception as error:  # whatever a metaclass or __init_subclass__ raises

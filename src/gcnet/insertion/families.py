@@ -11,6 +11,7 @@ from typing import Any
 
 from torch import nn
 
+from gcnet.insertion.epilogue import Epilogue
 from gcnet.insertion.rewrite import Anchor, after, after_each, before, before_each
 
 #: Every position there is.
@@ -25,11 +26,13 @@ class Residual:
         out: attribute paths that give the channels of the branch and of the output; the first that exists counts.
         middle: the same for the features after the spatial convolution.
         anchors: position -> place in the forward.
+        epilogue: the end of the forward, if a block after_1x1 can take it over.
     """
 
     out: tuple[str, ...]
     middle: tuple[str, ...] = ()
     anchors: Mapping[str, Anchor] = field(default_factory=dict)
+    epilogue: Epilogue | None = None
 
     @property
     def positions(self) -> tuple[str, ...]:
@@ -58,13 +61,19 @@ def _residual(
     after_1x1: Anchor | None = None,
     after_3x3: Anchor | None = None,
     after_add: Anchor | None = None,
+    epilogue: Epilogue | None = None,
 ) -> Residual:
     anchors = {"after_1x1": after_1x1, "after_3x3": after_3x3, "after_add": after_add}
     return Residual(
         (out,) if isinstance(out, str) else out,
         (middle,) if isinstance(middle, str) else middle,
         {position: anchor for position, anchor in anchors.items() if anchor},
+        epilogue,
     )
+
+
+#: Modules of timm's blocks between branch and shortcut.
+_TIMM = ("se", "drop_path")
 
 
 #: after_1x1 is the end of the residual branch, with its norm but before attention, drop path and shortcut; after_3x3
@@ -76,6 +85,7 @@ FAMILIES: dict[str, Residual] = {
         after_1x1=after("bn2"),
         after_3x3=after("relu", 1, of=2),
         after_add=before("relu", 2, of=2),
+        epilogue=Epilogue("relu"),
     ),
     "torchvision.models.resnet.Bottleneck": _residual(
         "conv3.out_channels",
@@ -83,6 +93,7 @@ FAMILIES: dict[str, Residual] = {
         after_1x1=after("bn3"),
         after_3x3=after("relu", 2, of=3),
         after_add=before("relu", 3, of=3),
+        epilogue=Epilogue("relu"),
     ),
     "torchvision.models.regnet.ResBottleneckBlock": _residual(
         "f.c.0.out_channels", after_1x1=after_each("f", of=2), after_add=before("activation")
@@ -93,6 +104,7 @@ FAMILIES: dict[str, Residual] = {
         after_1x1=after("conv2"),
         after_3x3=after("conv1"),
         after_add=before("relu"),
+        epilogue=Epilogue("relu"),
     ),
     "torchvision.models.video.resnet.Bottleneck": _residual(
         "conv3.0.out_channels",
@@ -100,6 +112,7 @@ FAMILIES: dict[str, Residual] = {
         after_1x1=after("conv3"),
         after_3x3=after("conv2"),
         after_add=before("relu"),
+        epilogue=Epilogue("relu"),
     ),
     "timm.models.resnet.BasicBlock": _residual(
         "conv2.out_channels",
@@ -107,6 +120,7 @@ FAMILIES: dict[str, Residual] = {
         after_1x1=after("bn2"),
         after_3x3=after("aa"),
         after_add=before("act2"),
+        epilogue=Epilogue("act2", _TIMM),
     ),
     "timm.models.resnet.Bottleneck": _residual(
         "conv3.out_channels",
@@ -114,6 +128,7 @@ FAMILIES: dict[str, Residual] = {
         after_1x1=after("bn3"),
         after_3x3=after("aa"),
         after_add=before("act3"),
+        epilogue=Epilogue("act3", _TIMM),
     ),
     "timm.models.senet.Bottleneck": _residual(
         "conv3.out_channels",
@@ -135,6 +150,7 @@ FAMILIES: dict[str, Residual] = {
         after_1x1=after("conv2"),
         after_3x3=after("conv1"),
         after_add=before("act"),
+        epilogue=Epilogue("act", _TIMM),
     ),
     "timm.models.sknet.SelectiveKernelBottleneck": _residual(
         "conv3.conv.out_channels",
@@ -142,6 +158,7 @@ FAMILIES: dict[str, Residual] = {
         after_1x1=after("conv3"),
         after_3x3=after("conv2"),
         after_add=before("act"),
+        epilogue=Epilogue("act", _TIMM),
     ),
     "timm.models.res2net.Bottle2neck": _residual(
         "conv3.out_channels",
@@ -149,6 +166,7 @@ FAMILIES: dict[str, Residual] = {
         after_1x1=after("bn3"),
         after_3x3=after("drop_block"),
         after_add=before("relu", 3, of=3),
+        epilogue=Epilogue("relu", _TIMM),
     ),
     "timm.models.resnest.ResNestBottleneck": _residual(
         "conv3.out_channels",
@@ -156,6 +174,7 @@ FAMILIES: dict[str, Residual] = {
         after_1x1=after("bn3"),
         after_3x3=after("act2"),
         after_add=before("act3"),
+        epilogue=Epilogue("act3"),
     ),
     "timm.models.resnetv2.PreActBasic": _residual(
         "conv2.out_channels", "conv2.in_channels", after_1x1=after("conv2"), after_3x3=after("norm2")
@@ -273,3 +292,24 @@ def check_position(position: str, cls: type, path: str) -> Anchor | None:
             f"this class offers {', '.join(map(repr, offered))}"
         )
     return known.anchors[position]
+
+
+def check_epilogue(position: str, cls: type, path: str) -> Epilogue:
+    """The end of blocks of ``cls``, for a block at ``position`` that takes it over.
+
+    Raises:
+        ValueError: another position than ``"after_1x1"``, or a class whose forward does not end that way.
+    """
+    if position != "after_1x1":
+        raise ValueError(
+            f"fuse_residual=True goes with position='after_1x1', right before the shortcut, not with {position!r}; "
+            f"leave it out for {path!r}"
+        )
+    known = residual(cls)
+    if known is None or known.epilogue is None:
+        modules = dict.fromkeys(name.rpartition(".")[0] for name, family in FAMILIES.items() if family.epilogue)
+        raise ValueError(
+            f"fuse_residual=True is not possible in {path!r} ({cls.__name__}), whose forward does not end with the "
+            f"shortcut and a ReLU in a way that gcnet knows; it is in the residual blocks of {', '.join(modules)}"
+        )
+    return known.epilogue

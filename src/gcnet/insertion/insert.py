@@ -12,7 +12,6 @@ from torch import nn
 
 from gcnet.blocks.base import BlockSpec
 from gcnet.insertion.attach import (
-    Place,
     added_blocks,
     attach,
     check_site,
@@ -86,13 +85,13 @@ def insert(
     attached = []
     try:
         for site, host, block in built:
-            attach(host, Place(site.position, site.name), block)
+            attach(host, site.place, block)
             attached.append((host, site.name))
     except BaseException:
         for host, name in reversed(attached):
             detach(host, name)
         raise
-    blocks = tuple(Added.of(site.path, Place(site.position, site.name), block) for site, _, block in built)
+    blocks = tuple(Added.of(site.path, host, site.place, block) for site, host, block in built)
     return Report(blocks, "inserted", what.changes_output)
 
 
@@ -102,7 +101,7 @@ def _build(
     host = modules.get(site.path)
     if host is None:
         raise ValueError(f"the plan does not fit this model: there is no module {site.path!r}")
-    check_site(host, site.path, site.position)
+    check_site(host, site.path, site.position, site.fuse_residual)
     if has_name(host, site.name):
         raise ValueError(f"the plan does not fit this model: {site.path!r} has a {site.name!r} already; plan again")
     known = residual(original_class(host))
@@ -153,7 +152,7 @@ def remove(model: nn.Module) -> Report:
     for path, host, _, _ in found:
         if "_context_places" not in vars(type(host)):
             raise ValueError(f"{path!r} became a {type(host).__name__} after insertion; undo that first, then remove")
-    blocks = tuple(Added.of(path, place, block) for path, _, place, block in found)
+    blocks = tuple(Added.of(path, host, place, block) for path, host, place, block in found)
     for _, host, place, _ in found:
         detach(host, place.name)
     return Report(blocks, "removed")

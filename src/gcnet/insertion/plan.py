@@ -12,7 +12,7 @@ import torch
 from torch import nn
 
 from gcnet.blocks.base import BlockSpec
-from gcnet.insertion.attach import check_site, check_unwrapped, free_name, host_modules, original_class
+from gcnet.insertion.attach import Place, check_site, check_unwrapped, free_name, host_modules, original_class
 from gcnet.insertion.families import residual
 from gcnet.insertion.match import Blocks, by_pattern, by_stage
 from gcnet.insertion.probe import Seen, conv_dims, measure
@@ -32,6 +32,7 @@ class Site:
         dims: number of spatial axes.
         spatial: sizes of the spatial axes for the example input; None without one.
         parameters: parameters added here.
+        fuse_residual: whether the block takes over the shortcut and the ReLU of its host.
     """
 
     path: str
@@ -42,6 +43,12 @@ class Site:
     dims: int
     spatial: tuple[int, ...] | None
     parameters: int
+    fuse_residual: bool = False
+
+    @property
+    def place(self) -> Place:
+        """The block within its host."""
+        return Place(self.position, self.name, self.fuse_residual)
 
 
 @dataclass(frozen=True)
@@ -84,6 +91,8 @@ class Plan:
         remark = "changes the output from the start" if self.changes_output else "output unchanged at the start"
         plural = "s" if len(self) > 1 else ""
         total = f"{len(self)} block{plural}, {self.parameters:,} parameters added, {remark}"
+        if any(site.fuse_residual for site in self.sites):
+            total += "\nshortcut and ReLU of each host are taken over by its block"
         return f"{self.spec!r}\n{site_table(self.sites)}\n{total}"
 
 
@@ -116,6 +125,7 @@ def plan(
     match: str | Iterable[str] | None = None,
     blocks: Blocks | None = None,
     position: str | None = None,
+    fuse_residual: bool = False,
     example: Any = None,
 ) -> Plan:
     """Find the sites for a block in a built model, and change nothing.
@@ -137,6 +147,10 @@ def plan(
             Swin's) is refused if the probe can tell it, not in every case. After a container the block runs when the
             container is called; code that walks over its children instead, such as gradient checkpointing of whole
             stages, may go past it: match the children then.
+        fuse_residual: let each block add the shortcut of its host and apply the ReLU too, ``relu(block(x) + shortcut)``
+            in one pass, for the same outputs. With ``stages`` and ``"after_1x1"``, in hosts that have nothing between
+            branch and shortcut and a plain ReLU at the end. Their own ReLU is not called then, except while it has
+            hooks.
         example: an input, to show the size of maps, or where guessing one fails: a tensor, its shape, a tuple of
             positional or a dict of keyword arguments. For a model with a ``backbone`` it is the input of the backbone.
 
@@ -166,13 +180,18 @@ def plan(
     else:
         chosen = [(None, path) for path in by_pattern(model, match)]
 
+    if not isinstance(fuse_residual, bool):
+        raise TypeError(f"fuse_residual={fuse_residual!r} must be True or False")
+    if fuse_residual and match is not None:
+        raise ValueError("fuse_residual=True goes with stages=, which name residual blocks; leave it out with match=")
+
     modules = host_modules(model)
     places = [
         (path, _default_position(modules[path], match, spec) if position is None else position) for _, path in chosen
     ]
     for path, where in places:
         _check_shared(path, modules)
-        check_site(modules[path], path, where)
+        check_site(modules[path], path, where, fuse_residual)
 
     if match is not None or example is not None:
         maps = measure(model, places, example)
@@ -183,7 +202,8 @@ def plan(
         dims = len(seen.spatial)
         spatial = seen.spatial if example is not None else None
         parameters = spec.parameter_count(seen.channels, dims=dims)
-        sites.append(Site(path, where, free_name(modules[path]), stage, seen.channels, dims, spatial, parameters))
+        name = free_name(modules[path])
+        sites.append(Site(path, where, name, stage, seen.channels, dims, spatial, parameters, fuse_residual))
     smallest = min(sites, key=lambda site: site.channels)
     changes_output = _changes_output(spec, smallest.channels, smallest.dims)
     return Plan(spec, tuple(sites), changes_output, "" if match is None else _fingerprint(model))

@@ -6,7 +6,9 @@ from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, Protocol
 
-from gcnet.insertion.attach import Place
+from torch import nn
+
+from gcnet.insertion.attach import Place, fusion_state
 
 
 @dataclass(frozen=True)
@@ -20,6 +22,8 @@ class Added:
         channels: C.
         parameters: number of its parameters.
         enabled: whether it is applied at all.
+        fused: whether it takes over shortcut and ReLU at present, ``"yes"`` or what keeps it from that; None where it
+            was not asked to.
     """
 
     path: str
@@ -28,13 +32,15 @@ class Added:
     channels: int
     parameters: int
     enabled: bool
+    fused: str | None = None
 
     @classmethod
-    def of(cls, host: str, place: Place, block: Any) -> Added:
-        """Describe ``block`` in the host at path ``host``."""
-        path = f"{host}.{place.name}" if host else place.name
+    def of(cls, path: str, host: nn.Module, place: Place, block: Any) -> Added:
+        """Describe ``block`` in ``host``, which is at ``path``."""
+        inside = f"{path}.{place.name}" if path else place.name
         count = sum(parameter.numel() for parameter in block.parameters())
-        return cls(path, place.position, type(block).__name__, block.channels, count, block.enabled)
+        fused = fusion_state(host, place.name) if place.fuse_residual else None
+        return cls(inside, place.position, type(block).__name__, block.channels, count, block.enabled, fused)
 
 
 @dataclass(frozen=True)
@@ -58,6 +64,14 @@ class Blocks:
     def __iter__(self) -> Iterator[Added]:
         return iter(self.blocks)
 
+    def _table(self, **columns: Sequence[object]) -> str:
+        """One row per block; more ``columns``, and the one of fusion if somebody asked for it, at the right."""
+        if any(block.fused for block in self):
+            columns |= {"shortcut fused": [block.fused or "" for block in self]}
+        rows = [(block.path, block.position, block.block, block.channels, block.parameters) for block in self]
+        rows = [(*row, *more) for row, *more in zip(rows, *columns.values(), strict=True)]
+        return table(("path", "position", "block", "channels", "parameters", *columns), rows)
+
 
 @dataclass(frozen=True)
 class Status(Blocks):
@@ -66,9 +80,7 @@ class Status(Blocks):
     def __str__(self) -> str:
         if not self.blocks:
             return "no context blocks"
-        rows = [(b.path, b.position, b.block, b.channels, b.parameters, "yes" if b.enabled else "no") for b in self]
-        header = ("path", "position", "block", "channels", "parameters", "enabled")
-        return f"{table(header, rows)}\n{count_blocks(self)}"
+        return f"{self._table(enabled=['yes' if block.enabled else 'no' for block in self])}\n{count_blocks(self)}"
 
 
 @dataclass(frozen=True)
@@ -84,11 +96,7 @@ class Report(Blocks):
     changes_output: bool = False
 
     def __str__(self) -> str:
-        rows = [(block.path, block.position, block.block, block.channels, block.parameters) for block in self]
-        lines = [
-            table(("path", "position", "block", "channels", "parameters"), rows),
-            f"{self.action} {count_blocks(self)}",
-        ]
+        lines = [self._table(), f"{self.action} {count_blocks(self)}"]
         if self.changes_output:
             lines.append("note: the output of the model changes, this block does not start as the identity")
         return "\n".join(lines)

@@ -10,6 +10,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from types import CodeType, FunctionType
 
+from gcnet.insertion.epilogue import Epilogue, join
+
 #: Ways a forward can walk over the children of its module, and what hides context blocks from each.
 CHILD_WALKS = {
     "children": "host_children",
@@ -52,7 +54,9 @@ def before_each(call: str, *, of: int) -> Anchor:
     return Anchor("before", call, None, of)
 
 
-def rewrite(forward: FunctionType, edits: Mapping[str, Anchor], label: str) -> FunctionType:
+def rewrite(
+    forward: FunctionType, edits: Mapping[str, Anchor], label: str, epilogues: Mapping[str, Epilogue] | None = None
+) -> FunctionType:
     """A copy of ``forward`` that applies ``self.apply_context(name, ...)`` at each anchor.
 
     The copy runs in the globals and with the closure of the original, so patched names stay patched. Walks over the
@@ -62,16 +66,21 @@ def rewrite(forward: FunctionType, edits: Mapping[str, Anchor], label: str) -> F
         forward: the function of a class whose source is at hand.
         edits: name of the child block -> where it goes.
         label: what to call the function in tracebacks.
+        epilogues: name of the child block -> the end of the forward that it takes over.
 
     Raises:
-        ValueError: no source, a source that is not the running code, or calls that are not as the anchor says.
+        ValueError: no source, a source that is not the running code, or calls or an end that are not as expected.
     """
     definition = _definition(forward)
     host = definition.args.args[0].arg
     wraps: dict[int, list[tuple[str, str]]] = {}
+    calls = {name: _find(definition, host, anchor, forward.__qualname__) for name, anchor in edits.items()}
     for name, anchor in edits.items():
-        for call in _find(definition, host, anchor, forward.__qualname__):
-            wraps.setdefault(id(call), []).append((anchor.side, name))
+        for call in calls[name]:
+            if epilogues and name in epilogues:
+                join(definition, call, epilogues[name], name, forward.__qualname__)
+            else:
+                wraps.setdefault(id(call), []).append((anchor.side, name))
     definition = _Rewriter(host, wraps).visit(definition)
 
     source = ast.unparse(ast.fix_missing_locations(definition)) + "\n"

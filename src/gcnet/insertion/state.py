@@ -44,7 +44,7 @@ def status(model: nn.Module) -> Status:
         1.context_block  after_block  GlobalContext        16         173  yes
         1 block, 173 parameters
     """
-    return Status(tuple(Added.of(path, place, block) for path, _, place, block in added_blocks(unwrapped(model))))
+    return Status(tuple(Added.of(*added) for added in added_blocks(unwrapped(model))))
 
 
 def disable(model: nn.Module) -> None:

@@ -80,6 +80,12 @@ def _preference() -> tuple[str, ...]:
     return _PREFERENCE if _forced is None else (_forced, "eager")
 
 
+def constant_when_compiling(function: Implementation) -> Implementation:
+    """``torch.compiler.assume_constant_result`` without the import of the compiler, which is slow."""
+    function._dynamo_marked_constant = True  # type: ignore[attr-defined]
+    return function
+
+
 def choose(op: str, implementations: Mapping[str, Implementation]) -> Implementation:
     """The implementation of ``op`` to run now, out of those that support its arguments.
 

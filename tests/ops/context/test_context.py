@@ -136,6 +136,38 @@ def test_twins(name):
         torch.testing.assert_close(ops.squeeze_excite(x, reduce, None, expand), expected)
 
 
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", BACKENDS)
+def test_twins_end_a_residual_block(name, dtype):
+    """Shortcut and ReLU in the same pass give what they give afterwards, bit for bit."""
+    x, shortcut = torch.randn(2, 6, 5, 3).to(dtype), torch.randn(2, 6, 5, 3).to(dtype)
+    snl = (x, torch.randn(1, 6), None, torch.randn(6, 6))
+    se = (x, torch.randn(3, 6), None, torch.randn(6, 3))
+    with ops.backend(name):
+        for op, arguments in ((ops.simplified_non_local, snl), (ops.squeeze_excite, se)):
+            added = op(*arguments) + shortcut
+            assert torch.equal(op(*arguments, residual=shortcut), added)
+            assert torch.equal(op(*arguments, residual=shortcut, relu=True), torch.relu(added))
+            assert torch.equal(op(*arguments, relu=True), torch.relu(op(*arguments)))
+
+
+@pytest.mark.parametrize(
+    "shortcut",
+    [torch.randn(2, 6, 5).double(), torch.randn(2, 6, 5).bfloat16(), torch.randn(6, 1), torch.randn(2, 1, 5)],
+    ids=["wider", "narrower", "vector", "map"],
+)
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16], ids=str)
+@pytest.mark.parametrize("name", BACKENDS)
+def test_residuals_are_added_as_in_place(name, dtype, shortcut):
+    x, key, weights = torch.randn(2, 6, 5).to(dtype), torch.randn(1, 6), transform(6, 3, torch.float32)
+    with ops.backend(name):
+        expected = ops.global_context(x, key, add=weights).detach()
+        expected += shortcut
+        y = ops.global_context(x, key, add=weights, residual=shortcut, relu=True)
+    assert torch.equal(y, torch.relu(expected))
+    assert y.dtype == dtype
+
+
 def test_vmap():
     x, key, value = torch.randn(4, 2, 6, 5), torch.randn(1, 6), torch.randn(6, 6)
     mapped = torch.vmap(lambda x: ops.simplified_non_local(x, key, None, value))(x)
@@ -158,6 +190,16 @@ def test_millions_of_positions():
         ((torch.zeros(2, 4, 3), torch.zeros(1, 5)), {"add": ops.Transform(torch.zeros(4, 4))}, r"key_weight.*\[1, 4\]"),
         ((torch.zeros(2, 4, 3), None), {"add": ops.Transform(torch.zeros(5, 4))}, "4 channels"),
         ((torch.zeros(2, 4, 3), None), {"add": ops.Transform(torch.zeros(4, 4), activation="gelu")}, "silu"),
+        (
+            (torch.zeros(2, 4, 3), None),
+            {"add": ops.Transform(torch.zeros(4, 4)), "residual": torch.zeros(2, 4, 2)},
+            r"residual: expected \[2, 4, 3\] as x, got \[2, 4, 2\]",
+        ),
+        (
+            (torch.zeros(1, 4, 3), None),
+            {"add": ops.Transform(torch.zeros(4, 4)), "residual": torch.zeros(2, 4, 3)},
+            r"residual: expected \[1, 4, 3\]",
+        ),
     ],
 )
 def test_wrong_arguments(arguments, options, message):

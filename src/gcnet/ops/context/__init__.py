@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import torch
 from torch import Tensor
 
 from gcnet.ops.backend import choose
@@ -40,7 +41,7 @@ def global_context(
         add: transform of the additive fusion, or None. With both, scaling comes first.
         gate: ``"sigmoid"`` or ``"hard_sigmoid"``, for ``scale``.
         centred: use 2 * gate, which is 1 where the transform is 0.
-        residual: the shortcut of a residual block, [N, C, *spatial], added to y in the same pass; or None.
+        residual: the shortcut of a residual block, added to y in the same pass, as ``y += residual`` adds it; or None.
         relu: apply the ReLU that ends a residual block in the same pass.
 
     Returns:
@@ -56,17 +57,21 @@ def global_context(
         >>> x, key = torch.randn(2, 8, 5, 5), torch.randn(1, 8)
         >>> ops.global_context(x, key, add=ops.Transform(torch.zeros(8, 8))).equal(x)
         True
+        >>> y = ops.global_context(x, key, add=ops.Transform(torch.zeros(8, 8)), residual=x, relu=True)
+        >>> y.equal(torch.relu(2 * x))
+        True
     """
     if scale is None and add is None:
         raise ValueError("global_context needs scale=, add= or both; with neither there is nothing to fuse")
     if gate not in _GATES:
         raise ValueError(f"gate={gate!r} is not one of {', '.join(map(repr, _GATES))}")
     _check_shapes(x, key_weight, key_bias, scale=scale, add=add)
-    if residual is not None and (residual.shape != x.shape or residual.dtype != x.dtype):
-        raise ValueError(
-            f"residual: expected {list(x.shape)} in {x.dtype} as x, got {list(residual.shape)} in {residual.dtype}"
-        )
-    return context_block(x, key_weight, key_bias, scale, add, gate, centred, residual, relu)
+    if residual is None or (residual.shape == x.shape and residual.dtype == x.dtype):
+        return context_block(x, key_weight, key_bias, scale, add, gate, centred, residual, relu)
+    _check_residual(residual, x)
+    y = context_block(x, key_weight, key_bias, scale, add, gate, centred, None, False)
+    y = (y + residual).to(x.dtype)
+    return torch.relu(y) if relu else y
 
 
 def simplified_non_local(
@@ -75,6 +80,9 @@ def simplified_non_local(
     key_bias: Tensor | None,
     value_weight: Tensor,
     value_bias: Tensor | None = None,
+    *,
+    residual: Tensor | None = None,
+    relu: bool = False,
 ) -> Tensor:
     """Simplified non-local block, GCNet (arXiv:1904.11492) equation 4: y_i = x_i + W_v sum_j softmax_j(W_k x_j) x_j.
 
@@ -84,6 +92,8 @@ def simplified_non_local(
         key_bias: [1] or None.
         value_weight: W_v [C, C].
         value_bias: [C] or None.
+        residual: as in :func:`global_context`.
+        relu: as in :func:`global_context`.
 
     Returns:
         [N, C, *spatial] in the dtype and memory format of ``x``.
@@ -100,7 +110,8 @@ def simplified_non_local(
     """
     if key_weight is None:
         raise ValueError("key_weight=None: this block pools by attention; global_context(x, None, ...) by the average")
-    return global_context(x, key_weight, key_bias, add=Transform(value_weight, value_bias))
+    transform = Transform(value_weight, value_bias)
+    return global_context(x, key_weight, key_bias, add=transform, residual=residual, relu=relu)
 
 
 def squeeze_excite(
@@ -113,6 +124,8 @@ def squeeze_excite(
     activation: str = "relu",
     gate: str = "sigmoid",
     centred: bool = False,
+    residual: Tensor | None = None,
+    relu: bool = False,
 ) -> Tensor:
     """Squeeze-and-excitation, SENet (arXiv:1709.01507) equations 2-4: y = x * sigmoid(W_2 ReLU(W_1 mean(x))).
 
@@ -125,6 +138,8 @@ def squeeze_excite(
         activation: ``"relu"`` or ``"silu"``.
         gate: ``"sigmoid"`` or ``"hard_sigmoid"``.
         centred: use 2 * gate, which is 1 where its argument is 0.
+        residual: as in :func:`global_context`.
+        relu: as in :func:`global_context`.
 
     Returns:
         [N, C, *spatial] in the dtype and memory format of ``x``.
@@ -140,7 +155,7 @@ def squeeze_excite(
         True
     """
     transform = Transform(expand_weight, expand_bias, reduce_weight, reduce_bias, activation=activation)
-    return global_context(x, None, scale=transform, gate=gate, centred=centred)
+    return global_context(x, None, scale=transform, gate=gate, centred=centred, residual=residual, relu=relu)
 
 
 def attention_map(x: Tensor, key_weight: Tensor, key_bias: Tensor | None = None) -> Tensor:
@@ -165,6 +180,13 @@ def attention_map(x: Tensor, key_weight: Tensor, key_bias: Tensor | None = None)
     """
     _check_shapes(x, key_weight, key_bias)
     return choose("attention_map", _ATTENTION)(x, key_weight, key_bias)
+
+
+def _check_residual(residual: Tensor, x: Tensor) -> None:
+    """Raise ValueError unless ``y += residual`` is possible for a y like ``x``."""
+    behind = zip(reversed(residual.shape), reversed(x.shape), strict=False)
+    if residual.dim() > x.dim() or any(ours not in (1, theirs) for ours, theirs in behind):
+        raise ValueError(f"residual: expected {list(x.shape)} as x, got {list(residual.shape)}")
 
 
 def _check_shapes(

@@ -10,6 +10,7 @@ import os
 import torch
 from torch import Tensor
 
+from gcnet.ops.backend import constant_when_compiling
 from gcnet.ops.context import eager, native
 from gcnet.ops.context.passes import Passes
 
@@ -37,7 +38,7 @@ def implementations(x: Tensor) -> dict[str, Passes]:
     return found
 
 
-@torch.compiler.assume_constant_result
+@constant_when_compiling
 def operator_backend(device: str, dtype: torch.dtype) -> str | None:
     """Which backend the operator has for maps of this kind, the layout apart; None if it has none."""
     if (device == "cuda" or INTERPRETED) and triton_passes() is not None:
