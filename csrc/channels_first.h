@@ -14,7 +14,7 @@ namespace {
 
 // Half of the second-level cache, which a core has to itself: a tile that is read twice stays in it.
 inline int64_t tile_bytes() {
-  static const int64_t half = std::max<int64_t>(sysconf(_SC_LEVEL2_CACHE_SIZE), 512 << 10) / 2;
+  static const int64_t half = std::max<int64_t>(sysconf(_SC_LEVEL2_CACHE_SIZE), 512 << 10) / 4;
   return half;
 }
 
@@ -103,14 +103,20 @@ struct ChannelsFirst {
     columns_short<kWhole>(x, channels, stride, v, row, out);
   }
 
-  // sums[c] = sums[c] * decay + sum_p weights[p] x[c, p]
+  // Asks for `length` elements, to be at hand when the next tile is read.
+  static void prefetch(const T* x, int64_t length) {
+    for (int64_t p = 0; p < length; p += 64 / (int64_t)sizeof(T)) __builtin_prefetch(x + p, 0, 2);
+  }
+
+  // sums[c] = sums[c] * decay + sum_p weights[p] x[c, p]; `next` elements behind each row are asked for meanwhile.
   static void rows(const T* x, int64_t channels, int64_t stride, const float* weights, const Row& row, float decay,
-                   float* sums) {
+                   float* sums, int64_t next) {
     const int64_t length = row.whole * kLanes;
     const F8 last = row.rest ? load(weights + row.tail) : splat(0);
     int64_t c = 0;
     for (; c + 4 <= channels; c += 4) {
       const T *x0 = x + c * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
+      for (int64_t i = 0; i < 4; i++) prefetch(x0 + i * stride + length, next);
       F8 s0 = splat(0), s1 = splat(0), s2 = splat(0), s3 = splat(0);
       for (int64_t p = 0; p < length; p += kLanes) {
         const F8 w = load(weights + p);
@@ -165,7 +171,7 @@ struct ChannelsFirst {
       partial.sum = partial.sum * decay + sum(s);
       partial.tile_max.push_back(partial.max);
       std::copy(logits, logits + length, weights + p);
-      rows(x + p, channels, positions, logits, row, decay, context);
+      rows(x + p, channels, positions, logits, row, decay, context, std::min(size, end - p - length));
     }
   }
 

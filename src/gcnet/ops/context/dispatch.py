@@ -63,7 +63,6 @@ def _must_be_composed() -> bool:
     )
 
 
-@constant_when_compiling  # dynamo takes the stack for an object, which is never None
 def _fused(
     passes: Passes,
     x: Tensor,
