@@ -14,7 +14,7 @@ namespace {
 
 // Half of the second-level cache, which a core has to itself: a tile that is read twice stays in it.
 inline int64_t tile_bytes() {
-  static const int64_t half = std::max<int64_t>(sysconf(_SC_LEVEL2_CACHE_SIZE), 512 << 10) / 4;
+  static const int64_t half = std::max<int64_t>(sysconf(_SC_LEVEL2_CACHE_SIZE), 512 << 10) / 2;
   return half;
 }
 
@@ -36,14 +36,14 @@ struct ChannelsFirst {
   // One row piece: whole vectors, then the rest as one masked vector that starts at `tail`.
   struct Row {
     int64_t whole, rest, tail;
-    I8 mask;
+    Ints mask;
     explicit Row(int64_t length) : whole(length / kLanes), rest(length % kLanes), tail(length >= kLanes ? length - kLanes : 0) {
       for (int i = 0; i < kLanes; i++) mask[i] = (length >= kLanes ? i >= kLanes - rest : i < rest) ? -1 : 0;
     }
     // The last whole vector of a row, which overlaps the one before it; a row of less than a vector filled with zeros.
-    F8 load_last(const T* row) const { return whole ? load(row + tail) : load_part(row, rest); }
-    F8 load_rest(const T* row) const { return keep_if(mask, load_last(row)); }
-    void store_last(T* row, F8 v) const {
+    Floats load_last(const T* row) const { return whole ? load(row + tail) : load_part(row, rest); }
+    Floats load_rest(const T* row) const { return keep_if(mask, load_last(row)); }
+    void store_last(T* row, Floats v) const {
       if (whole) store(row + tail, v);
       else store_part(row, v, rest);
     }
@@ -52,10 +52,10 @@ struct ChannelsFirst {
   // out[p] = sum_c v[c] x[c, p]; room for a whole number of vectors in out
   template <int kWhole>
   static void columns_short(const T* x, int64_t channels, int64_t stride, const float* v, const Row& row, float* out) {
-    F8 acc[kWhole + 1];
+    Floats acc[kWhole + 1];
     for (int j = 0; j <= kWhole; j++) acc[j] = splat(0);
     for (int64_t c = 0; c < channels; c++, x += stride) {
-      const F8 f = splat(v[c]);
+      const Floats f = splat(v[c]);
       for (int j = 0; j < kWhole; j++) acc[j] += f * load(x + j * kLanes);
       if (row.rest) acc[kWhole] += f * row.load_rest(x);
     }
@@ -78,11 +78,11 @@ struct ChannelsFirst {
     }
     const int64_t length = row.whole * kLanes;
     std::fill(out, out + length + kLanes, 0.0f);
-    F8 rest = splat(0);
+    Floats rest = splat(0);
     int64_t c = 0;
     for (; c + 4 <= channels; c += 4) {
       const T *x0 = x + c * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
-      const F8 f0 = splat(v[c]), f1 = splat(v[c + 1]), f2 = splat(v[c + 2]), f3 = splat(v[c + 3]);
+      const Floats f0 = splat(v[c]), f1 = splat(v[c + 1]), f2 = splat(v[c + 2]), f3 = splat(v[c + 3]);
       for (int64_t p = 0; p < length; p += kLanes)
         store(out + p, load(out + p) + ((f0 * load(x0 + p) + f1 * load(x1 + p)) + (f2 * load(x2 + p) + f3 * load(x3 + p))));
       if (row.rest)
@@ -90,7 +90,7 @@ struct ChannelsFirst {
     }
     for (; c < channels; c++) {
       const T* x0 = x + c * stride;
-      const F8 f0 = splat(v[c]);
+      const Floats f0 = splat(v[c]);
       for (int64_t p = 0; p < length; p += kLanes) store(out + p, load(out + p) + f0 * load(x0 + p));
       if (row.rest) rest += f0 * row.load_rest(x0);
     }
@@ -112,14 +112,14 @@ struct ChannelsFirst {
   static void rows(const T* x, int64_t channels, int64_t stride, const float* weights, const Row& row, float decay,
                    float* sums, int64_t next) {
     const int64_t length = row.whole * kLanes;
-    const F8 last = row.rest ? load(weights + row.tail) : splat(0);
+    const Floats last = row.rest ? load(weights + row.tail) : splat(0);
     int64_t c = 0;
     for (; c + 4 <= channels; c += 4) {
       const T *x0 = x + c * stride, *x1 = x0 + stride, *x2 = x1 + stride, *x3 = x2 + stride;
       for (int64_t i = 0; i < 4; i++) prefetch(x0 + i * stride + length, next);
-      F8 s0 = splat(0), s1 = splat(0), s2 = splat(0), s3 = splat(0);
+      Floats s0 = splat(0), s1 = splat(0), s2 = splat(0), s3 = splat(0);
       for (int64_t p = 0; p < length; p += kLanes) {
-        const F8 w = load(weights + p);
+        const Floats w = load(weights + p);
         s0 += w * load(x0 + p), s1 += w * load(x1 + p), s2 += w * load(x2 + p), s3 += w * load(x3 + p);
       }
       if (row.rest) {
@@ -131,7 +131,7 @@ struct ChannelsFirst {
     }
     for (; c < channels; c++) {
       const T* x0 = x + c * stride;
-      F8 s0 = splat(0);
+      Floats s0 = splat(0);
       for (int64_t p = 0; p < length; p += kLanes) s0 += load(weights + p) * load(x0 + p);
       if (row.rest) s0 += last * row.load_rest(x0);
       sums[c] = sums[c] * decay + sum(s0);
@@ -160,11 +160,11 @@ struct ChannelsFirst {
       const float before = partial.max;
       if (top > before) partial.max = top;
       const float decay = before == partial.max ? 1 : std::exp(before - partial.max);
-      const F8 shift = splat(partial.max);
+      const Floats shift = splat(partial.max);
       for (int64_t i = length; i < (length + kLanes - 1) / kLanes * kLanes; i++) logits[i] = -INFINITY;
-      F8 s = splat(0);
+      Floats s = splat(0);
       for (int64_t i = 0; i < length; i += kLanes) {
-        const F8 e = exponential(load(logits + i) - shift);
+        const Floats e = exponential(load(logits + i) - shift);
         store(logits + i, e);
         s += e;
       }
@@ -187,7 +187,7 @@ struct ChannelsFirst {
   }
 
   static float total(const T* x, const Row& row) {
-    F8 s0 = splat(0), s1 = splat(0);
+    Floats s0 = splat(0), s1 = splat(0);
     int64_t j = 0;
     for (; j + 2 <= row.whole; j += 2) s0 += load(x + j * kLanes), s1 += load(x + (j + 1) * kLanes);
     if (j < row.whole) s0 += load(x + j * kLanes);
@@ -197,14 +197,14 @@ struct ChannelsFirst {
 
   template <bool kStream, bool kResidual>
   static void fuse_row(const T* x, float factor, float shift, const T* residual, bool cut, const Row& row, T* y) {
-    const F8 f = splat(factor), t = splat(shift);
-    auto one = [&](F8 v, F8 r) {
+    const Floats f = splat(factor), t = splat(shift);
+    auto one = [&](Floats v, Floats r) {
       v = v * f + t;
       if (kResidual) v = rounded(v, x) + r;
       return cut ? relu(v) : v;
     };
     for (int64_t p = 0; p < row.whole * kLanes; p += kLanes) {
-      const F8 v = one(load(x + p), kResidual ? load(residual + p) : splat(0));
+      const Floats v = one(load(x + p), kResidual ? load(residual + p) : splat(0));
       if (kStream) stream(y + p, v);
       else store(y + p, v);
     }
@@ -225,7 +225,7 @@ struct ChannelsFirst {
     }
   }
 
-  // Rows [begin, end): sums over positions of g and of g x, g cut where y is not positive.
+  // Rows [begin, end): sums over positions of g and of g x, g cut where y is 0 or less.
   static void sums(const T* g, const T* x, const T* y, int64_t begin, int64_t end, int64_t positions, float* dfactor,
                    float* dshift, T* masked) {
     const Row row(positions);
@@ -235,16 +235,16 @@ struct ChannelsFirst {
         dshift[c] = total(g + o, row);
         continue;
       }
-      F8 direct = splat(0), product = splat(0);
+      Floats direct = splat(0), product = splat(0);
       for (int64_t p = o; p < o + row.whole * kLanes; p += kLanes) {
-        F8 v = load(g + p);
-        if (y) store(masked + p, v = keep_if(load(y + p) > splat(0), v));
+        Floats v = load(g + p);
+        if (y) store(masked + p, v = keep_if(~(load(y + p) <= splat(0)), v));
         direct += v;
         if (dfactor) product += v * load(x + p);
       }
       if (row.rest) {
-        F8 v = row.load_last(g + o);
-        if (y) row.store_last(masked + o, v = keep_if(row.load_last(y + o) > splat(0), v));
+        Floats v = row.load_last(g + o);
+        if (y) row.store_last(masked + o, v = keep_if(~(row.load_last(y + o) <= splat(0)), v));
         v = keep_if(row.mask, v);
         direct += v;
         if (dfactor) product += v * row.load_last(x + o);
@@ -259,23 +259,23 @@ struct ChannelsFirst {
   static void spread_rows(const T* g, const T* x, int64_t stride, const float* factor, const float* key,
                           const float* pull, const float* weights, const float* dlogits, const Row& row, T* dx,
                           float* dkey) {
-    F8 s[kRows];
+    Floats s[kRows];
     for (int i = 0; i < kRows; i++) s[i] = splat(0);
-    auto one = [&](int i, F8 direct, F8 m, F8 l) {
+    auto one = [&](int i, Floats direct, Floats m, Floats l) {
       return (factor ? direct * splat(factor[i]) : direct) + (splat(pull[i]) * m + splat(key[i]) * l);
     };
     for (int64_t p = 0; p < row.whole * kLanes; p += kLanes) {
-      const F8 l = load(dlogits + p), m = load(weights + p);
+      const Floats l = load(dlogits + p), m = load(weights + p);
       for (int i = 0; i < kRows; i++) {
         const int64_t o = i * stride + p;
-        const F8 v = one(i, load(g + o), m, l);
+        const Floats v = one(i, load(g + o), m, l);
         s[i] += l * load(x + o);
         if (kStream) stream(dx + o, v);
         else store(dx + o, v);
       }
     }
     if (row.rest) {
-      const F8 l = load(dlogits + row.tail), m = row.whole ? load(weights + row.tail) : load_part(weights, row.rest);
+      const Floats l = load(dlogits + row.tail), m = row.whole ? load(weights + row.tail) : load_part(weights, row.rest);
       for (int i = 0; i < kRows; i++) {
         s[i] += keep_if(row.mask, l * row.load_last(x + i * stride));
         row.store_last(dx + i * stride, one(i, row.load_last(g + i * stride), m, l));

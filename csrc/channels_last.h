@@ -18,10 +18,11 @@ struct ChannelsLast {
   }
 
   static float inner(const T* a, const float* b, int64_t n) {
-    F8 s0 = splat(0), s1 = splat(0);
+    Floats s0 = splat(0), s1 = splat(0);
     int64_t i = 0;
-    for (; i + 16 <= n; i += 16) s0 += load(a + i) * load(b + i), s1 += load(a + i + 8) * load(b + i + 8);
-    for (; i + 8 <= n; i += 8) s0 += load(a + i) * load(b + i);
+    for (; i + 2 * kLanes <= n; i += 2 * kLanes)
+      s0 += load(a + i) * load(b + i), s1 += load(a + i + kLanes) * load(b + i + kLanes);
+    for (; i + kLanes <= n; i += kLanes) s0 += load(a + i) * load(b + i);
     return sum(s0 + s1 + (i < n ? load_part(a + i, n - i) * load_part(b + i, n - i) : splat(0)));
   }
 
@@ -30,15 +31,15 @@ struct ChannelsLast {
     int64_t p = 0;
     for (; p + 4 <= length; p += 4) {
       const T *x0 = x + p * channels, *x1 = x0 + channels, *x2 = x1 + channels, *x3 = x2 + channels;
-      F8 s0 = splat(0), s1 = splat(0), s2 = splat(0), s3 = splat(0);
+      Floats s0 = splat(0), s1 = splat(0), s2 = splat(0), s3 = splat(0);
       int64_t c = 0;
       for (; c + kLanes <= channels; c += kLanes) {
-        const F8 w = load(v + c);
+        const Floats w = load(v + c);
         s0 += w * load(x0 + c), s1 += w * load(x1 + c), s2 += w * load(x2 + c), s3 += w * load(x3 + c);
       }
       if (c < channels) {
         const int64_t rest = channels - c;
-        const F8 w = load_part(v + c, rest);
+        const Floats w = load_part(v + c, rest);
         s0 += w * load_part(x0 + c, rest), s1 += w * load_part(x1 + c, rest);
         s2 += w * load_part(x2 + c, rest), s3 += w * load_part(x3 + c, rest);
       }
@@ -49,21 +50,21 @@ struct ChannelsLast {
 
   // sums[c] = sums[c] * decay + sum_p weights[p] x_p[c]; without weights a plain sum
   static void rows(const T* x, int64_t channels, const float* weights, int64_t length, float decay, float* sums) {
-    const F8 d = splat(decay);
+    const Floats d = splat(decay);
     auto weight = [&](int64_t p) { return splat(weights ? weights[p] : 1.0f); };
     int64_t c = 0;
     for (; c + 2 * kLanes <= channels; c += 2 * kLanes) {
-      F8 s0 = load(sums + c) * d, s1 = load(sums + c + kLanes) * d;
+      Floats s0 = load(sums + c) * d, s1 = load(sums + c + kLanes) * d;
       const T* row = x + c;
       for (int64_t p = 0; p < length; p++, row += channels) {
-        const F8 w = weight(p);
+        const Floats w = weight(p);
         s0 += w * load(row), s1 += w * load(row + kLanes);
       }
       store(sums + c, s0), store(sums + c + kLanes, s1);
     }
     for (; c < channels; c += kLanes) {
       const int64_t rest = std::min(kLanes, channels - c);
-      F8 s = load_part(sums + c, rest) * d;
+      Floats s = load_part(sums + c, rest) * d;
       for (int64_t p = 0; p < length; p++) s += weight(p) * load_part(x + p * channels + c, rest);
       store_part(sums + c, s, rest);
     }
@@ -87,11 +88,11 @@ struct ChannelsLast {
       const float before = partial.max;
       if (top > before) partial.max = top;
       const float decay = before == partial.max ? 1 : std::exp(before - partial.max);
-      const F8 shift = splat(partial.max);
-      F8 s = splat(0);
+      const Floats shift = splat(partial.max);
+      Floats s = splat(0);
       int64_t i = 0;
       for (; i + kLanes <= length; i += kLanes) {
-        const F8 e = exponential(load(logits + i) - shift);
+        const Floats e = exponential(load(logits + i) - shift);
         store(logits + i, e);
         s += e;
       }
@@ -117,21 +118,21 @@ struct ChannelsLast {
   template <bool kStream, bool kResidual>
   static void fuse_position(const T* x, const float* factor, const float* shift, const T* residual, bool cut,
                             int64_t channels, T* y) {
-    auto one = [&](F8 v, F8 f, F8 t, F8 r) {
+    auto one = [&](Floats v, Floats f, Floats t, Floats r) {
       v = v * f + t;
       if (kResidual) v = rounded(v, x) + r;
       return cut ? relu(v) : v;
     };
     int64_t c = 0;
     for (; c + kLanes <= channels; c += kLanes) {
-      const F8 v = one(load(x + c), factor ? load(factor + c) : splat(1), shift ? load(shift + c) : splat(0),
+      const Floats v = one(load(x + c), factor ? load(factor + c) : splat(1), shift ? load(shift + c) : splat(0),
                        kResidual ? load(residual + c) : splat(0));
       if (kStream) stream(y + c, v);
       else store(y + c, v);
     }
     if (c < channels) {
       const int64_t rest = channels - c;
-      const F8 v = one(load_part(x + c, rest), factor ? load_part(factor + c, rest) : splat(1),
+      const Floats v = one(load_part(x + c, rest), factor ? load_part(factor + c, rest) : splat(1),
                        shift ? load_part(shift + c, rest) : splat(0), kResidual ? load_part(residual + c, rest) : splat(0));
       store_part(y + c, v, rest);
     }
@@ -154,11 +155,11 @@ struct ChannelsLast {
     for (int64_t c = 0; c < channels; c += kLanes) {
       const int64_t count = std::min(kLanes, channels - c);
       const bool part = count < kLanes;
-      F8 direct = splat(0), product = splat(0);
+      Floats direct = splat(0), product = splat(0);
       for (int64_t o = begin * channels + c; o < end * channels; o += channels) {
-        F8 v = part ? load_part(g + o, count) : load(g + o);
+        Floats v = part ? load_part(g + o, count) : load(g + o);
         if (y) {
-          v = keep_if((part ? load_part(y + o, count) : load(y + o)) > splat(0), v);
+          v = keep_if(~((part ? load_part(y + o, count) : load(y + o)) <= splat(0)), v);
           if (part) store_part(masked + o, v, count);
           else store(masked + o, v);
         }
@@ -183,18 +184,18 @@ struct ChannelsLast {
       for (int64_t i = 0; i < length; i++) {
         dlogits[i] = weights[p + i] * (dlogits[i] - mean);
         const int64_t o = (p + i) * channels;
-        const F8 m = splat(weights[p + i]), l = splat(dlogits[i]);
+        const Floats m = splat(weights[p + i]), l = splat(dlogits[i]);
         int64_t c = 0;
         for (; c + kLanes <= channels; c += kLanes) {
-          const F8 direct = factor ? load(g + o + c) * load(factor + c) : load(g + o + c);
-          const F8 v = direct + (m * load(dcontext + c) + l * load(key + c));
+          const Floats direct = factor ? load(g + o + c) * load(factor + c) : load(g + o + c);
+          const Floats v = direct + (m * load(dcontext + c) + l * load(key + c));
           if (streaming) stream(dx + o + c, v);
           else store(dx + o + c, v);
         }
         if (c < channels) {
           const int64_t rest = channels - c;
-          const F8 direct = load_part(g + o + c, rest) * (factor ? load_part(factor + c, rest) : splat(1));
-          const F8 v = direct + (m * load_part(dcontext + c, rest) + l * load_part(key + c, rest));
+          const Floats direct = load_part(g + o + c, rest) * (factor ? load_part(factor + c, rest) : splat(1));
+          const Floats v = direct + (m * load_part(dcontext + c, rest) + l * load_part(key + c, rest));
           store_part(dx + o + c, v, rest);
         }
       }

@@ -206,14 +206,12 @@ struct Batch {
     add_up(parts, dkey);
   }
 
-  // Factor and shift of one sample.
-  void mix(const float* context, const Transform* scale, const Transform* add, const Fusion& fusion, Hidden& hidden,
-           float* factor, float* shift) const {
-    if (scale) {
-      transform(*scale, context, c, hidden, factor);
-      apply_gate(fusion, factor, c);
-    }
-    if (add) transform(*add, context, c, hidden, shift);
+  // Samples whose transforms are computed together: several if the weights do not stay in the second cache.
+  int64_t samples_at_once(const Transform* scale, const Transform* add) const {
+    int64_t weights = 0;
+    for (const Transform* t : {scale, add})
+      if (t) weights += c * t->hidden * (t->reduce ? 2 : 1) * (int64_t)sizeof(float);
+    return weights > tile_bytes() ? std::clamp<int64_t>((n + threads - 1) / threads, 1, 8) : 1;
   }
 
   void block(const T* x, const float* key, const T* residual, const Transform* scale, const Transform* add,
@@ -221,25 +219,32 @@ struct Batch {
     const bool streaming = streams(y);
     std::vector<float> factors(scale ? n * c : 0), shifts(add ? n * c : 0);
     float *factor = scale ? factors.data() : nullptr, *shift = add ? shifts.data() : nullptr;
-    auto mix_sample = [&](int64_t i) {
-      Hidden hidden;
-      mix(context + i * c, scale, add, fusion, hidden, factor ? factor + i * c : nullptr,
-          shift ? shift + i * c : nullptr);
+    auto mix = [&](int64_t first, int64_t count) {
+      std::vector<Hidden> hidden(count);
+      const int64_t o = first * c;
+      if (scale) {
+        transforms(*scale, context + o, count, c, hidden.data(), factor + o);
+        apply_gate(fusion, factor + o, count * c);
+      }
+      if (add) transforms(*add, context + o, count, c, hidden.data(), shift + o);
     };
     auto fuse_share = [&](int64_t i, int64_t first, int64_t last) {
       fuse_rows(x, i, first, last, factor, shift, residual, fusion.relu, streaming, y);
     };
     if (slices > 1) {
       pool_slices(x, key, context, weights);
-      for (int64_t i = 0; i < n; i++) mix_sample(i);
+      mix(0, n);
       return each_share(fuse_share);
     }
-    each_sample([&](int64_t i) {
+    const int64_t group = samples_at_once(scale, add);
+#pragma omp parallel for num_threads(threads) schedule(dynamic, 1) if (threads > 1)
+    for (int64_t first = 0; first < n; first += group) {
+      const int64_t count = std::min(group, n - first);
       std::vector<float> buffer;
-      pool_sample(x, i, key, context, weights, buffer);
-      mix_sample(i);
-      fuse_share(i, 0, rows());
-    });
+      for (int64_t i = first; i < first + count; i++) pool_sample(x, i, key, context, weights, buffer);
+      mix(first, count);
+      for (int64_t i = first; i < first + count; i++) fuse_share(i, 0, rows());
+    }
   }
 
   // Body(i) for `count` rows that cost `work` each; in parallel if that pays.
@@ -264,7 +269,7 @@ struct Batch {
       if (scale) {
         Hidden& h = scaling[i];
         float* f = factor + i * c;
-        transform(*scale, context + i * c, c, h, f);
+        transforms(*scale, context + i * c, 1, c, &h, f);
         apply_gate(fusion, f, c);
         h.out.resize(c);
         for (int64_t k = 0; k < c; k++) h.out[k] = dfactor[i * c + k] * gate_slope(fusion, f[k]);
@@ -272,7 +277,7 @@ struct Batch {
       }
       if (add) {
         Hidden& h = adding[i];
-        hidden_layer(*add, context + i * c, c, h);
+        hidden_layers(*add, context + i * c, 1, c, &h);
         h.out.assign(dshift + i * c, dshift + (i + 1) * c);
         transform_backward(*add, c, h, dcontext);
       }
@@ -325,7 +330,10 @@ using gcnet::TransformGradient;
 
 // Whether this machine has the instructions this library was built for.
 EXPORT int gcnet_supported() {
-#if defined(__AVX2__)
+#if defined(__AVX512F__)
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512dq") && __builtin_cpu_supports("avx512vl");
+#elif defined(__AVX2__)
   return __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
 #else
   return 1;

@@ -12,13 +12,13 @@ namespace gcnet {
 namespace {
 
 inline float dot(const float* a, const float* b, int64_t n) {
-  F8 s0 = splat(0), s1 = splat(0);
+  Floats s0 = splat(0), s1 = splat(0);
   int64_t i = 0;
-  for (; i + 16 <= n; i += 16) {
+  for (; i + 2 * kLanes <= n; i += 2 * kLanes) {
     s0 += load(a + i) * load(b + i);
-    s1 += load(a + i + 8) * load(b + i + 8);
+    s1 += load(a + i + kLanes) * load(b + i + kLanes);
   }
-  for (; i + 8 <= n; i += 8) s0 += load(a + i) * load(b + i);
+  for (; i + kLanes <= n; i += kLanes) s0 += load(a + i) * load(b + i);
   float rest = 0;
   for (; i < n; i++) rest += a[i] * b[i];
   return sum(s0 + s1) + rest;
@@ -26,9 +26,9 @@ inline float dot(const float* a, const float* b, int64_t n) {
 
 // out += factor * row
 inline void accumulate(float* out, float factor, const float* row, int64_t n) {
-  const F8 f = splat(factor);
+  const Floats f = splat(factor);
   int64_t i = 0;
-  for (; i + 8 <= n; i += 8) store(out + i, load(out + i) + f * load(row + i));
+  for (; i + kLanes <= n; i += kLanes) store(out + i, load(out + i) + f * load(row + i));
   for (; i < n; i++) out[i] += factor * row[i];
 }
 
@@ -42,15 +42,10 @@ struct Hidden {
   std::vector<float> out, dnormed, dlinear;   // gradients: of the result, of `normed`, of what `reduce` gives
 };
 
-inline void hidden_layer(const Transform& t, const float* context, int64_t channels, Hidden& h) {
+// From what `reduce` gives, in h.centred, to what `expand` takes.
+inline void normalise_and_activate(const Transform& t, Hidden& h) {
   const int64_t width = t.hidden;
-  if (!t.reduce) {
-    h.data = context;
-    return;
-  }
-  h.value.resize(width), h.normed.resize(width), h.centred.resize(width);
-  for (int64_t r = 0; r < width; r++)
-    h.centred[r] = dot(t.reduce + r * channels, context, channels) + (t.reduce_bias ? t.reduce_bias[r] : 0);
+  h.value.resize(width), h.normed.resize(width);
   if (t.norm_weight) {
     float top = 0, mean = 0, variance = 0;
     for (float v : h.centred) top = std::fabs(v) > top ? std::fabs(v) : top;
@@ -74,10 +69,27 @@ inline void hidden_layer(const Transform& t, const float* context, int64_t chann
   h.data = h.value.data();
 }
 
-inline void transform(const Transform& t, const float* context, int64_t channels, Hidden& h, float* out) {
-  hidden_layer(t, context, channels, h);
+// `count` contexts in a row; every row of the weights is read once for all of them.
+inline void hidden_layers(const Transform& t, const float* contexts, int64_t count, int64_t channels, Hidden* hidden) {
+  if (!t.reduce) {
+    for (int64_t i = 0; i < count; i++) hidden[i].data = contexts + i * channels;
+    return;
+  }
+  for (int64_t i = 0; i < count; i++) hidden[i].centred.resize(t.hidden);
+  for (int64_t r = 0; r < t.hidden; r++)
+    for (int64_t i = 0; i < count; i++)
+      hidden[i].centred[r] =
+          dot(t.reduce + r * channels, contexts + i * channels, channels) + (t.reduce_bias ? t.reduce_bias[r] : 0);
+  for (int64_t i = 0; i < count; i++) normalise_and_activate(t, hidden[i]);
+}
+
+inline void transforms(const Transform& t, const float* contexts, int64_t count, int64_t channels, Hidden* hidden,
+                       float* out) {
+  hidden_layers(t, contexts, count, channels, hidden);
   for (int64_t c = 0; c < channels; c++)
-    out[c] = dot(t.expand + c * t.hidden, h.data, t.hidden) + (t.expand_bias ? t.expand_bias[c] : 0);
+    for (int64_t i = 0; i < count; i++)
+      out[i * channels + c] =
+          dot(t.expand + c * t.hidden, hidden[i].data, t.hidden) + (t.expand_bias ? t.expand_bias[c] : 0);
 }
 
 // dcontext += d(transform)/d(context)^T g, where g is h.out

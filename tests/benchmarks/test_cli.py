@@ -25,7 +25,7 @@ def asked(monkeypatch):
 
 
 def test_a_table_on_stdout_and_progress_on_stderr(asked, capsys):
-    assert cli.bench(["--case", "gc/c2/*", "se/c2/forward", "--device", "cpu"]) == 0
+    assert cli.bench(["--case", "gc/c2/*", "--case", "se/c2/forward", "--device", "cpu"]) == 0
     printed = capsys.readouterr()
     assert printed.out.startswith("gcnet bench on Example(R) CPU 9")
     assert printed.err == "working\n"

@@ -34,8 +34,8 @@ class Arguments:
     something else. Then all take turns. Exit status: 0, 1 after failed parity, 2 after an error in the arguments.
     """
 
-    case: tuple[str, ...] = ()
-    """Names or patterns such as "gc/*"; by default all, or with --quick a few. See --list."""
+    case: tyro.conf.UseAppendAction[tuple[str, ...]] = ()
+    """Name or pattern such as "gc/*", once for each; by default all, or with --quick a few. See --list."""
     vs: str = ""
     """Contestants, joined by commas: mmcv, timm, torchvision, published (the published operations in plain PyTorch),
     compile (torch.compile of those), our implementations by name, such as eager, and as floors copy (of the map) and

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 #: Instruction sets, the best first.
-INSTRUCTION_SETS = ("avx2", "portable")
+INSTRUCTION_SETS = ("avx512", "avx2", "portable")
 
 #: What is wrong where there are none.
 MISSING = (

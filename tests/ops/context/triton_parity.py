@@ -13,7 +13,7 @@ import triton.language as tl
 from gcnet.ops import Transform
 from gcnet.ops.context import reference
 from gcnet.ops.context import triton as kernels
-from gcnet.ops.context.triton import fusion, maps, ticket
+from gcnet.ops.context.triton import fusion, maps, summation, ticket
 
 STORED = {torch.float32: 1e-6, torch.float16: 5e-4, torch.bfloat16: 8e-3}  # relative, of one rounding
 SUMMED = 4e-6  # relative to the largest sum, in float32
@@ -124,7 +124,7 @@ def test_sums(shape, dtype, channels_last, relu):
     dfactor, dshift, masked = kernels.sums(g, x, True, True, y if relu else None)
     assert masked.equal(judge)
     assert masked.stride() == x.stride()
-    assert kernels.masked(g, y).equal(torch.where(y <= 0, 0, g))
+    assert summation.masked(g, y).equal(torch.where(y <= 0, 0, g))
     assert_sums(dfactor, (judge.double() * x.double()).flatten(2).sum(2))
     assert_sums(dshift, judge.double().flatten(2).sum(2))
     nothing, alone, _ = kernels.sums(g, x, False, True, y if relu else None)

@@ -43,7 +43,7 @@ def sums(
 ) -> tuple[Tensor | None, Tensor | None, Tensor]:
     """Gradients of factor and shift [N, C], and ``g``, with zeros where the ReLU behind ``y`` cut."""
     if y is not None:
-        g = torch.where(y > 0, g, 0)
+        g = torch.where(y <= 0, 0, g)  # as the gradient of ReLU: NaN lets it pass
     dtype = torch.promote_types(g.dtype, torch.float32)
     dfactor = (g.to(dtype) * x).flatten(2).sum(dim=2) if want_factor else None
     dshift = g.flatten(2).sum(dim=2, dtype=dtype) if want_shift else None

@@ -15,9 +15,9 @@ from gcnet.ops.context.passes import Options
 from gcnet.ops.context.transform import Transform
 from gcnet.ops.native_library import describe, library, pointer
 
-#: Weights of a transform up to which it is computed per sample, between the two passes over it; beyond, all samples at
-#: once in matrix products are faster than reading the weights anew for each.
-SMALL_TRANSFORM = 2**15
+#: Weights of a transform up to which its gradient is computed per sample, between the two passes over it; beyond,
+#: matrix products of all samples at once are faster.
+SMALL_TRANSFORM = 2**16
 
 _ACTIVATIONS = {None: 0, "relu": 1, "silu": 2}
 _GATES = {"sigmoid": 0, "hard_sigmoid": 1}
@@ -106,10 +106,8 @@ def block(
     scale: Transform | None,
     add: Transform | None,
     options: Options,
-) -> tuple[Tensor, Tensor, Tensor | None] | None:
-    """The whole block in one parallel region; None if a transform is too large for that."""
-    if not (_is_small(scale) and _is_small(add)):
-        return None
+) -> tuple[Tensor, Tensor, Tensor | None]:
+    """The whole block in one parallel region."""
     y, residual = torch.empty_like(x), laid_out(residual, x)
     context, weights = _pooled(x, key)
     scaling, adding, fusion = _Weights(scale), _Weights(add), _fusion(options)
@@ -140,7 +138,7 @@ def block_backward(
     add: Transform | None,
     options: Options,
 ) -> tuple[Tensor, Tensor | None, Tensor, Gradients] | None:
-    """Gradients of x, key, residual and of the twelve tensors in one parallel region; None as for :func:`block`."""
+    """Gradients of x, key, residual and of the twelve tensors in one parallel region; None for a large transform."""
     if not (_is_small(scale) and _is_small(add)):
         return None
     g = laid_out(g, x)
