@@ -7,6 +7,7 @@
 
 #include "channels_first.h"
 #include "channels_last.h"
+#include "memory.h"
 #include "transform.h"
 
 namespace gcnet {
@@ -44,9 +45,15 @@ struct Batch {
   int64_t rows() const { return kLast ? p : c; }
   int64_t row_length() const { return kLast ? c : p; }
 
-  bool streams(const void* out) const {
-    const int64_t vector = kLanes * (int64_t)sizeof(T);
-    return n * sample * (int64_t)sizeof(T) > kStreamedBytes && (uintptr_t)out % vector == 0 && row_length() % kLanes == 0;
+  // Whether `out` is written past the cache. Large fresh memory is not: its pages are in the cache, just cleared.
+  bool streams(void* out) const {
+    const int64_t bytes = n * sample * (int64_t)sizeof(T), vector = kLanes * (int64_t)sizeof(T);
+    if (bytes <= kStreamedBytes) return false;
+    if (is_fresh(out, bytes)) {
+      ask_for_huge_pages(out, bytes);
+      return false;
+    }
+    return (uintptr_t)out % vector == 0 && row_length() % kLanes == 0;
   }
 
   template <class Body>

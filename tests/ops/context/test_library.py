@@ -99,6 +99,13 @@ def test_fake_tensors():
     assert y.shape == dx.shape == (2, 16, 5, 5)
 
 
+def test_a_fake_tensor_outside_its_mode():
+    block = gcnet.GlobalContext(16, 1 / 4)
+    with FakeTensorMode(allow_non_fake_inputs=True):
+        x = torch.empty(2, 16, 5, 5)
+    assert block(x).shape == (2, 16, 5, 5)
+
+
 def test_flops_are_those_of_the_composition():
     block, x = gcnet.GlobalContext(16, 1 / 4, fusion=("add", "scale")), torch.randn(2, 16, 7, 5, requires_grad=True)
     counts = []

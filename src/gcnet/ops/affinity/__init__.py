@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 import torch.nn.functional as F
 from torch import Tensor
 
@@ -11,7 +12,7 @@ from gcnet.ops.affinity import eager, reference
 from gcnet.ops.affinity.subsample import max_subsample
 from gcnet.ops.backend import choose
 from gcnet.ops.precision import full_precision, working_dtype
-from gcnet.ops.shapes import check_features, check_shape
+from gcnet.ops.shapes import check_features, check_shape, has_data
 
 __all__ = ["AFFINITY_LIMIT", "PAIRWISE", "Projection", "add_context", "affinity_map", "non_local", "non_local_context"]
 
@@ -115,9 +116,11 @@ def non_local_context(
         _check_widths(x, value=value, query=query, key=key)
         _check_out(x, value, out)
         queries, keys = _queries_and_keys(x, query, key, pairwise, concat_weight, scale, subsample, subsample_size)
-        values = _project(x, value, subsample, subsample_size)
+        values = _project(x, value, subsample, subsample_size, rows=pairwise == "concatenation")
         aggregate = choose("non_local", _AGGREGATE)
         context = aggregate(queries, keys, values, pairwise, scale, concat_weight)
+        if _channels_are_first(x):
+            return _linear_first(context.transpose(1, 2), out)
         return _linear(context, out).transpose(1, 2)
 
 
@@ -173,14 +176,40 @@ def _queries_and_keys(
     return queries, keys
 
 
-def _project(x: Tensor, projection: Projection | None, subsample: str | None, size: int | tuple[int, ...]) -> Tensor:
-    """[N, C, *spatial] to [N, positions, width], max-pooled before or after the projection on request."""
+def _project(
+    x: Tensor,
+    projection: Projection | None,
+    subsample: str | None,
+    size: int | tuple[int, ...],
+    rows: bool = False,
+) -> Tensor:
+    """[N, C, *spatial] to [N, positions, width], max-pooled before or after the projection on request.
+
+    With ``rows`` the result is laid out position after position.
+    """
     if subsample is None or projection is None or subsample == "before":
         if subsample is not None:
             x = max_subsample(x, size)
+        if projection is not None and _channels_are_first(x) and not rows:
+            return _linear_first(x.flatten(2), projection).transpose(1, 2)
         return _linear(x.flatten(2).transpose(1, 2), projection)
     projected = _linear(x.flatten(2).transpose(1, 2), projection).transpose(1, 2)
     return max_subsample(projected.unflatten(2, x.shape[2:]), size).flatten(2).transpose(1, 2)
+
+
+def _channels_are_first(x: Tensor) -> bool:
+    """Whether ``x`` is [N, C, P] in memory, so that W x needs no transposed copy. Not asked of sizes without data."""
+    return has_data(x) and not torch.compiler.is_compiling() and x.is_contiguous()
+
+
+def _linear_first(x: Tensor, projection: Projection) -> Tensor:
+    """[N, C, P] to [N, width, P]."""
+    weight = projection.weight.to(x.dtype)
+    bias = None if projection.bias is None else projection.bias.to(x.dtype)
+    if x.device.type == "cpu":  # a convolution has a faster library behind it here; on CUDA it might round to TF32
+        return F.conv1d(x, weight.unsqueeze(2), bias)
+    weight = weight.expand(x.shape[0], -1, -1)
+    return torch.bmm(weight, x) if bias is None else torch.baddbmm(bias.unsqueeze(1), weight, x)
 
 
 def _linear(x: Tensor, projection: Projection | None) -> Tensor:

@@ -20,10 +20,10 @@ def affinity(query: Tensor, key: Tensor, pairwise: str, scale: float | None, con
         assert concat_weight is not None
         return rectified_map(*concatenation_parts(query, key, concat_weight))
     check_map(query, key)
-    f = torch.bmm(query, key.transpose(1, 2))
     if pairwise == "dot_product":
-        return f / key.shape[1]
-    return torch.softmax(f if scale is None else f * scale, dim=2)
+        return torch.bmm(query, key.transpose(1, 2)) / key.shape[1]
+    scaled = query if scale is None else query * scale  # the map is read once less than if it were scaled itself
+    return torch.softmax(torch.bmm(scaled, key.transpose(1, 2)), dim=2)
 
 
 def aggregate(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Callable
 from functools import partial
 
@@ -35,11 +36,17 @@ def context_block(
     """Run the block by the fastest implementation that the call allows, or by the forced one."""
     dtype = working_dtype(x, key_weight, *(t.expand_weight for t in (scale, add) if t is not None))
     offered: dict[str, Block] = {"reference": reference.context_block, "eager": composition.context_block}
-    if not _must_be_composed():
+    if not _must_be_composed(x, key_weight, residual):
         traced = torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None
         offered.update(_operator(x, dtype) if traced else _passes(x, dtype))
     run = choose("global_context", offered)
     return run(x, key_weight, key_bias, scale, add, gate, centred, residual, relu)
+
+
+@functools.cache
+def _is_plain(kind: type[Tensor]) -> bool:
+    """Whether tensors of this class are memory, and not something of their own, such as sharded or fake ones."""
+    return kind.__torch_dispatch__ is Tensor.__torch_dispatch__
 
 
 def _operator(x: Tensor, dtype: torch.dtype) -> dict[str, Block]:
@@ -53,13 +60,14 @@ def _passes(x: Tensor, dtype: torch.dtype) -> dict[str, Block]:
     return {name: partial(_fused, passes) for name, passes in implementations(x).items()}
 
 
-def _must_be_composed() -> bool:
-    """Whether something looks at the single ATen calls: export, a functorch transform, forward-mode gradients."""
-    return (
-        torch.compiler.is_exporting()
-        or torch._C._are_functorch_transforms_active()
-        or forward_ad._current_level >= 0
+def _must_be_composed(*tensors: Tensor | None) -> bool:
+    """Whether something looks at the single ATen calls: export, functorch, forward mode, tensors of other kinds."""
+    if torch.compiler.is_exporting() or torch._C._are_functorch_transforms_active():
+        return True
+    return not torch.compiler.is_compiling() and (
+        forward_ad._current_level >= 0
         or torch.jit.is_tracing()
+        or not all(t is None or _is_plain(type(t)) for t in tensors)
     )
 
 
