@@ -86,6 +86,12 @@ def constant_when_compiling(function: Implementation) -> Implementation:
     return function
 
 
+@constant_when_compiling
+def is_exporting() -> bool:
+    """Whether ``torch.export`` is at work. Inside the compiler of torch 2.11, torch's own answer is always yes."""
+    return torch.compiler.is_exporting()
+
+
 def choose(op: str, implementations: Mapping[str, Implementation]) -> Implementation:
     """The implementation of ``op`` to run now, out of those that support its arguments.
 

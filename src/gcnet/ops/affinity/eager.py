@@ -8,6 +8,7 @@ from torch.autograd import forward_ad
 
 from gcnet.ops.affinity import associative, attention, explicit, sorted
 from gcnet.ops.affinity.explicit import affinity
+from gcnet.ops.backend import is_exporting
 from gcnet.ops.shapes import has_data, surely
 
 __all__ = ["affinity", "aggregate"]
@@ -41,7 +42,7 @@ def _prefers_map(query: Tensor, key: Tensor, value: Tensor, pairwise: str) -> bo
         return True
     if pairwise == "concatenation":
         # programs that run exported code seldom have searchsorted
-        return torch.compiler.is_exporting() or surely(positions * keys <= CONCATENATION_MAP * (positions + keys))
+        return is_exporting() or surely(positions * keys <= CONCATENATION_MAP * (positions + keys))
     # without data nothing is spared, and the map is counted alike on every device
     counted = not (torch.compiler.is_compiling() or has_data(query))
     return counted or surely(query.shape[0] * positions * keys <= SOFTMAX_MAP)

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.autograd import forward_ad
 from torch.utils._python_dispatch import _get_current_dispatch_mode
 
-from gcnet.ops.backend import choose
+from gcnet.ops.backend import choose, is_exporting
 from gcnet.ops.context import composition, eager, library, reference
 from gcnet.ops.context.fused import FusedBlock, block, flatten
 from gcnet.ops.context.implementations import implementations, operator_backend
@@ -62,7 +62,7 @@ def _passes(x: Tensor, dtype: torch.dtype) -> dict[str, Block]:
 
 def _must_be_composed(*tensors: Tensor | None) -> bool:
     """Whether something looks at the single ATen calls: export, functorch, forward mode, tensors of other kinds."""
-    if torch.compiler.is_exporting() or torch._C._are_functorch_transforms_active():
+    if is_exporting() or torch._C._are_functorch_transforms_active():
         return True
     return not torch.compiler.is_compiling() and (
         forward_ad._current_level >= 0
