@@ -116,6 +116,23 @@ def test_gradcheck_and_gradgradcheck(name, fusion, pooling):
         assert torch.autograd.gradgradcheck(call, inputs, fast_mode=True)
 
 
+@pytest.mark.parametrize("pooling", ["attention", "average"])
+@pytest.mark.parametrize("wide", ["x", "key", "weights", "residual_free"])
+def test_dtypes_may_differ(wide, pooling):
+    """Everything is computed in the widest dtype; gradients have the dtypes of their tensors."""
+    x = torch.randn(2, 6, 5, 3, dtype=torch.float64 if wide == "x" else torch.bfloat16, requires_grad=True)
+    key = torch.randn(1, 6, dtype=torch.float64 if wide == "key" else torch.float32, requires_grad=True)
+    weights = transform(6, 5, torch.float64 if wide == "weights" else torch.float16)
+    residual = None if wide == "residual_free" else torch.randn_like(x, requires_grad=True)
+    key = key if pooling == "attention" else None
+    arguments = (x, key, None, weights, weights, "sigmoid", True, residual, False, torch.randn_like(x))
+    expected = results("reference", *arguments)
+    for name in IMPLEMENTATIONS:
+        for ours, judge in zip(results(name, *arguments), expected, strict=True):
+            assert ours.dtype == judge.dtype
+            torch.testing.assert_close(ours, judge, rtol=0.02, atol=0.02 * judge.abs().max().item())
+
+
 def test_softmax_is_shift_safe():
     x = 1e4 * torch.randn(2, 8, 50)
     for implementation in (composition.attention, reference.attention):

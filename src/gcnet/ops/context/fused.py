@@ -67,7 +67,9 @@ def block_backward(
     """Gradients of x, key and residual, and of the twelve tensors of the two transforms."""
     scale, add = unflatten(tensors, options)
     with full_precision(x):
-        features = x.double() if context.dtype == torch.float64 else x
+        features = x
+        if context.dtype == torch.float64:
+            features, g = x.double(), g.double()
         flat = None if key is None else key.detach().reshape(-1).to(context.dtype)
         done = passes.block_backward(g, features, y, flat, context, weights, scale, add, options)
         if done is not None:
@@ -82,7 +84,7 @@ def block_backward(
         dtensors = tuple(
             None if d is None or t is None else d.to(t.dtype) for d, t in zip(dtensors, tensors, strict=True)
         )
-        return dx.to(x.dtype), dkey, g, dtensors
+        return dx.to(x.dtype), dkey, g.to(x.dtype), dtensors
 
 
 class FusedBlock(torch.autograd.Function):
