@@ -48,25 +48,26 @@ struct ChannelsLast {
     for (; p < length; p++) out[p] = inner(x + p * channels, v, channels);
   }
 
-  // sums[c] = sums[c] * decay + sum_p weights[p] x_p[c]; without weights a plain sum
+  // sums[c] = sums[c] * decay + sum_p weights[p] x_p[c]; without weights a plain sum. The tile is summed by itself: one
+  // running sum over all positions would round more.
   static void rows(const T* x, int64_t channels, const float* weights, int64_t length, float decay, float* sums) {
     const Floats d = splat(decay);
     auto weight = [&](int64_t p) { return splat(weights ? weights[p] : 1.0f); };
     int64_t c = 0;
     for (; c + 2 * kLanes <= channels; c += 2 * kLanes) {
-      Floats s0 = load(sums + c) * d, s1 = load(sums + c + kLanes) * d;
+      Floats s0 = splat(0), s1 = splat(0);
       const T* row = x + c;
       for (int64_t p = 0; p < length; p++, row += channels) {
         const Floats w = weight(p);
         s0 += w * load(row), s1 += w * load(row + kLanes);
       }
-      store(sums + c, s0), store(sums + c + kLanes, s1);
+      store(sums + c, load(sums + c) * d + s0), store(sums + c + kLanes, load(sums + c + kLanes) * d + s1);
     }
     for (; c < channels; c += kLanes) {
       const int64_t rest = std::min(kLanes, channels - c);
-      Floats s = load_part(sums + c, rest) * d;
+      Floats s = splat(0);
       for (int64_t p = 0; p < length; p++) s += weight(p) * load_part(x + p * channels + c, rest);
-      store_part(sums + c, s, rest);
+      store_part(sums + c, load_part(sums + c, rest) * d + s, rest);
     }
   }
 
@@ -149,9 +150,21 @@ struct ChannelsLast {
     }
   }
 
-  // Positions [begin, end): adds to dfactor and dshift [C].
+  static void add_to(float* sums, Floats v, int64_t count) {
+    if (count < kLanes) store_part(sums, load_part(sums, count) + v, count);
+    else store(sums, load(sums) + v);
+  }
+
+  // Positions [begin, end): adds to dfactor and dshift [C], some positions at a time as in `rows`.
   static void sums(const T* g, const T* x, const T* y, int64_t begin, int64_t end, int64_t channels, float* dfactor,
                    float* dshift, T* masked) {
+    const int64_t size = tile(channels);
+    for (int64_t p = begin; p < end; p += size)
+      sums_of_tile(g, x, y, p, std::min(p + size, end), channels, dfactor, dshift, masked);
+  }
+
+  static void sums_of_tile(const T* g, const T* x, const T* y, int64_t begin, int64_t end, int64_t channels,
+                           float* dfactor, float* dshift, T* masked) {
     for (int64_t c = 0; c < channels; c += kLanes) {
       const int64_t count = std::min(kLanes, channels - c);
       const bool part = count < kLanes;
@@ -166,8 +179,8 @@ struct ChannelsLast {
         direct += v;
         if (dfactor) product += v * (part ? load_part(x + o, count) : load(x + o));
       }
-      if (dshift) store_part(dshift + c, load_part(dshift + c, count) + direct, count);
-      if (dfactor) store_part(dfactor + c, load_part(dfactor + c, count) + product, count);
+      if (dshift) add_to(dshift + c, direct, count);
+      if (dfactor) add_to(dfactor + c, product, count);
     }
   }
 
