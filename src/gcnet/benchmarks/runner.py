@@ -98,6 +98,9 @@ def _check(case: Case, peers: Sequence[str], settings: Settings) -> _Admitted:
                 raise
             found.absent[one.name] = _reason(error)
         else:
+            if one.name in BACKENDS and one.name not in ran:
+                found.absent[one.name] = f"{', '.join(dict.fromkeys(ran)) or 'nothing of ours'} ran in its place"
+                continue
             if one.name != OURS:
                 found.names.append(one.name)
             if ran and one.name in (OURS, *BACKENDS):

@@ -107,7 +107,15 @@ def load(path: Path) -> ctypes.CDLL | None:
 
 def supports(x: Tensor) -> bool:
     """Whether the kernels take ``x``: a non-empty float32 or bfloat16 map on the CPU in one of the two layouts."""
-    return x.dtype in _ELEMENTS and x.device.type == "cpu" and x.numel() > 0 and channels_last(x) is not None
+    return (
+        x.dtype in _ELEMENTS
+        and x.device.type == "cpu"
+        and x.layout == torch.strided
+        and x.numel() > 0
+        and not x.is_neg()
+        and not x._is_zerotensor()
+        and channels_last(x) is not None
+    )
 
 
 def channels_last(x: Tensor) -> bool | None:
@@ -130,5 +138,14 @@ def describe(x: Tensor) -> Map:
 
 
 def pointer(tensor: Tensor | None) -> int | None:
-    """Address of the first element."""
-    return None if tensor is None else tensor.data_ptr()
+    """Address of the first element; None for no tensor.
+
+    Raises:
+        RuntimeError: a tensor that is not memory of the CPU, which the kernels would take for no tensor or read wildly.
+    """
+    if tensor is None:
+        return None
+    address = tensor.data_ptr()
+    if tensor.device.type != "cpu" or (not address and tensor.numel()):
+        raise RuntimeError(f"a tensor of shape {list(tensor.shape)} on {tensor.device} has no memory on the CPU")
+    return address

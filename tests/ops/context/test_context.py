@@ -133,6 +133,43 @@ def test_dtypes_may_differ(wide, pooling):
             torch.testing.assert_close(ours, judge, rtol=0.02, atol=0.02 * judge.abs().max().item())
 
 
+@pytest.mark.parametrize("name", ["eager", "native"])
+@pytest.mark.parametrize("lay", [lambda k: k.repeat(1, 2)[:, :8], lambda k: k.repeat_interleave(2, 1)[:, ::2]])
+def test_keys_of_any_layout(name, lay):
+    x, key, weights = torch.randn(2, 8, 5, 5), torch.randn(1, 8), ops.Transform(torch.randn(8, 8))
+    strided = lay(key).requires_grad_()
+    with ops.backend(name):
+        y = ops.global_context(x, strided, add=weights)
+        torch.testing.assert_close(y, ops.global_context(x, key, add=weights))
+        expanded = ops.global_context(x, torch.ones(1, 1).expand(1, 8), add=weights)
+        torch.testing.assert_close(expanded, ops.global_context(x, torch.ones(1, 8), add=weights))
+        (found,) = torch.autograd.grad(y.sum(), strided)
+    with ops.backend("reference"):
+        (judge,) = torch.autograd.grad(ops.global_context(x, strided, add=weights).sum(), strided)
+    torch.testing.assert_close(found, judge, rtol=1e-3, atol=1e-3)
+
+
+def test_tensors_without_memory_here_are_not_taken_for_none():
+    x, key, weights = torch.randn(2, 8, 5, 5), torch.randn(1, 8), ops.Transform(torch.randn(8, 8))
+    meta = {"device": "meta"}
+    for arguments in (
+        {"key_weight": torch.randn(1, 8, **meta), "add": weights},
+        {"key_weight": key, "add": weights, "residual": torch.randn(2, 8, 5, 5, **meta)},
+        {"key_weight": key, "add": ops.Transform(torch.randn(8, 8), torch.randn(8, **meta))},
+        {"key_weight": key, "add": ops.Transform(torch.randn(8, 8, **meta))},
+    ):
+        with pytest.raises(ValueError, match="is on meta, x on cpu"):
+            ops.global_context(x, **arguments)
+    with pytest.raises(ValueError, match="hidden width of 0"):
+        ops.squeeze_excite(x, torch.zeros(0, 8), None, torch.zeros(8, 0))
+    with pytest.raises(TypeError, match="floating point"):
+        ops.squeeze_excite(x, torch.zeros(2, 8), None, torch.zeros(8, 2, dtype=torch.complex64))
+    reduce, expand = torch.randn(4, 8, requires_grad=True), torch.randn(8, 4)
+    y = ops.squeeze_excite(x, reduce, None, expand)
+    (gradient,) = torch.autograd.grad(y, reduce, torch._efficientzerotensor(2, 8, 5, 5))
+    assert not gradient.any()
+
+
 def test_softmax_is_shift_safe():
     x = 1e4 * torch.randn(2, 8, 50)
     for implementation in (composition.attention, reference.attention):

@@ -208,6 +208,8 @@ def _check_transform(name: str, transform: Transform, channels: int, x: Tensor) 
         raise TypeError(f"{name}: expected a gcnet.ops.Transform, got {type(transform).__name__}")
     if transform.activation not in (None, "relu", "silu"):
         raise ValueError(f"{name}: activation={transform.activation!r} is not one of 'relu', 'silu', None")
+    if not transform.expand_weight.is_floating_point():
+        raise TypeError(f"{name}.expand_weight: expected floating point, got {transform.expand_weight.dtype}")
     inner = {field: getattr(transform, field) for field in ("reduce_bias", "norm_weight", "norm_bias", "activation")}
     if transform.reduce_weight is None:
         given = [field for field, value in inner.items() if value is not None]
@@ -218,6 +220,8 @@ def _check_transform(name: str, transform: Transform, channels: int, x: Tensor) 
         if transform.reduce_weight.dim() != 2:
             raise ValueError(f"{name}.reduce_weight: expected [hidden, C], got {tuple(transform.reduce_weight.shape)}")
         hidden = transform.reduce_weight.shape[0]
+        if hidden < 1:
+            raise ValueError(f"{name}.reduce_weight: a hidden width of 0, got {list(transform.reduce_weight.shape)}")
         check_shape(f"{name}.reduce_weight", transform.reduce_weight, (hidden, channels), x)
     if transform.norm_bias is not None and transform.norm_weight is None:
         raise ValueError(f"{name}: norm_bias needs norm_weight")

@@ -36,11 +36,24 @@ def context_block(
     """Run the block by the fastest implementation that the call allows, or by the forced one."""
     dtype = working_dtype(x, key_weight, *(t.expand_weight for t in (scale, add) if t is not None))
     offered: dict[str, Block] = {"reference": reference.context_block, "eager": composition.context_block}
-    if not _must_be_composed(x, key_weight, residual):
+    tensors = (key_weight, key_bias, residual, *flatten(scale, add))
+    if not torch.compiler.is_compiling():
+        _check_devices(x, tensors)
+    if not _must_be_composed(x, *tensors):
         traced = torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None
         offered.update(_operator(x, dtype) if traced else _passes(x, dtype))
     run = choose("global_context", offered)
     return run(x, key_weight, key_bias, scale, add, gate, centred, residual, relu)
+
+
+_NAMES = ("key_weight", "key_bias", "residual", *(f"{t}.{f}" for t in ("scale", "add") for f in Transform._fields[:6]))
+
+
+def _check_devices(x: Tensor, tensors: tuple[Tensor | None, ...]) -> None:
+    """Raise ValueError unless all tensors are on the device of ``x``."""
+    for index, tensor in enumerate(tensors):
+        if tensor is not None and tensor.device != x.device:
+            raise ValueError(f"{_NAMES[index]} is on {tensor.device}, x on {x.device}: move one of them")
 
 
 @functools.cache

@@ -40,7 +40,7 @@ def block(
     scale, add = unflatten(tensors, options)
     with full_precision(x):
         dtype = working_dtype(x, key, tensors[0], tensors[6])
-        key = None if key is None else key.detach().reshape(-1).to(dtype)
+        key = None if key is None else key.detach().reshape(-1).to(dtype).contiguous()
         if dtype == torch.float64 != x.dtype:
             wide = options._replace(relu=False)
             y, context, weights = block(passes, x.to(dtype), key, None, tensors, wide)
@@ -66,11 +66,12 @@ def block_backward(
 ) -> tuple[Tensor, Tensor | None, Tensor, Tensors]:
     """Gradients of x, key and residual, and of the twelve tensors of the two transforms."""
     scale, add = unflatten(tensors, options)
+    g = torch.zeros_like(x) if g._is_zerotensor() else g.resolve_neg()
     with full_precision(x):
         features = x
         if context.dtype == torch.float64:
             features, g = x.double(), g.double()
-        flat = None if key is None else key.detach().reshape(-1).to(context.dtype)
+        flat = None if key is None else key.detach().reshape(-1).to(context.dtype).contiguous()
         done = passes.block_backward(g, features, y, flat, context, weights, scale, add, options)
         if done is not None:
             dx, dkey, g, dtensors = done
