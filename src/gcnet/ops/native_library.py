@@ -65,7 +65,7 @@ class Fusion(ctypes.Structure):
     _fields_ = (("gate", ctypes.c_int), ("centred", ctypes.c_int), ("relu", ctypes.c_int))
 
 
-#: Number of pointers that each function takes after the map; 0 stands for an int.
+#: What each function takes after the map.
 _SIGNATURES: dict[str, tuple[type, ...]] = {
     "gcnet_pool": (_POINTER,) * 4,
     "gcnet_fuse": (*(_POINTER,) * 4, ctypes.c_int, _POINTER),
@@ -122,12 +122,7 @@ def channels_last(x: Tensor) -> bool | None:
     """Whether channels are last in memory; None for a layout that is neither [N, C, P] nor [N, P, C]."""
     if x.is_contiguous():
         return False
-    expected = 1
-    for axis in (1, *range(x.dim() - 1, 1, -1), 0):
-        if x.shape[axis] != 1 and x.stride(axis) != expected:
-            return None
-        expected *= x.shape[axis]
-    return True
+    return True if x.movedim(1, -1).is_contiguous() else None
 
 
 def describe(x: Tensor) -> Map:

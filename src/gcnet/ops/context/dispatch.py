@@ -13,7 +13,7 @@ from torch.utils._python_dispatch import _get_current_dispatch_mode
 
 from gcnet.ops.backend import choose, is_exporting
 from gcnet.ops.context import composition, eager, library, reference
-from gcnet.ops.context.fused import FusedBlock, block, flatten
+from gcnet.ops.context.fused import FusedBlock, Tensors, block, flatten
 from gcnet.ops.context.implementations import implementations, operator_backend
 from gcnet.ops.context.passes import Options, Passes
 from gcnet.ops.context.transform import Transform
@@ -35,15 +35,20 @@ def context_block(
 ) -> Tensor:
     """Run the block by the fastest implementation that the call allows, or by the forced one."""
     dtype = working_dtype(x, key_weight, *(t.expand_weight for t in (scale, add) if t is not None))
-    offered: dict[str, Block] = {"reference": reference.context_block, "eager": composition.context_block}
-    tensors = (key_weight, key_bias, residual, *flatten(scale, add))
+    tensors = flatten(scale, add)
     if not torch.compiler.is_compiling():
-        _check_devices(x, tensors)
-    if not _must_be_composed(x, *tensors):
+        _check_devices(x, (key_weight, key_bias, residual, *tensors))
+    whole = (x, key_weight, key_bias, scale, add, gate, centred, residual, relu)
+    offered: dict[str, Block] = {
+        "reference": partial(reference.context_block, *whole),
+        "eager": partial(composition.context_block, *whole),
+    }
+    if not _must_be_composed(x, key_weight, key_bias, residual, *tensors):
         traced = torch.compiler.is_compiling() or _get_current_dispatch_mode() is not None
-        offered.update(_operator(x, dtype) if traced else _passes(x, dtype))
-    run = choose("global_context", offered)
-    return run(x, key_weight, key_bias, scale, add, gate, centred, residual, relu)
+        parts = (x, key_weight, key_bias, residual, tensors, _options(scale, add, gate, centred, relu))
+        found = _operator(x, dtype) if traced else _passes(x, dtype)
+        offered.update((name, partial(run, *parts)) for name, run in found.items())
+    return choose("global_context", offered)()
 
 
 _NAMES = ("key_weight", "key_bias", "residual", *(f"{t}.{f}" for t in ("scale", "add") for f in Transform._fields[:6]))
@@ -64,7 +69,7 @@ def _is_plain(kind: type[Tensor]) -> bool:
 
 def _operator(x: Tensor, dtype: torch.dtype) -> dict[str, Block]:
     name = operator_backend(x.device.type, x.dtype) if dtype == torch.float32 else None
-    return {} if name is None else {name: _registered}
+    return {} if name is None else {name: library.global_context}
 
 
 def _passes(x: Tensor, dtype: torch.dtype) -> dict[str, Block]:
@@ -89,34 +94,15 @@ def _fused(
     x: Tensor,
     key_weight: Tensor | None,
     key_bias: Tensor | None,
-    scale: Transform | None,
-    add: Transform | None,
-    gate: str,
-    centred: bool,
     residual: Tensor | None,
-    relu: bool,
+    tensors: Tensors,
+    options: Options,
 ) -> Tensor:
-    options, tensors = _options(scale, add, gate, centred, relu), flatten(scale, add)
     if torch.is_grad_enabled() and any(
         t is not None and t.requires_grad for t in (x, key_weight, key_bias, residual, *tensors)
     ):
         return FusedBlock.apply(passes, options, x, key_weight, key_bias, residual, *tensors)
     return block(passes, x, key_weight, residual, tensors, options)[0]
-
-
-def _registered(
-    x: Tensor,
-    key_weight: Tensor | None,
-    key_bias: Tensor | None,
-    scale: Transform | None,
-    add: Transform | None,
-    gate: str,
-    centred: bool,
-    residual: Tensor | None,
-    relu: bool,
-) -> Tensor:
-    options = _options(scale, add, gate, centred, relu)
-    return library.global_context(x, key_weight, key_bias, residual, flatten(scale, add), options)
 
 
 def _options(scale: Transform | None, add: Transform | None, gate: str, centred: bool, relu: bool) -> Options:
