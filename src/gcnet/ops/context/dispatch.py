@@ -56,9 +56,10 @@ _NAMES = ("key_weight", "key_bias", "residual", *(f"{t}.{f}" for t in ("scale", 
 
 def _check_devices(x: Tensor, tensors: tuple[Tensor | None, ...]) -> None:
     """Raise ValueError unless all tensors are on the device of ``x``."""
+    device = x.device
     for index, tensor in enumerate(tensors):
-        if tensor is not None and tensor.device != x.device:
-            raise ValueError(f"{_NAMES[index]} is on {tensor.device}, x on {x.device}: move one of them")
+        if tensor is not None and tensor.device != device:
+            raise ValueError(f"{_NAMES[index]} is on {tensor.device}, x on {device}: move one of them")
 
 
 @functools.cache
