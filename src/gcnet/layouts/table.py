@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from torch import Tensor
@@ -11,20 +12,60 @@ from torch import Tensor
 from gcnet.blocks.base import Block
 
 
+class Change(NamedTuple):
+    """What happens to the values of a tensor on its way, and the way back."""
+
+    name: str
+    to_ours: Callable[[Tensor], Tensor]
+    to_theirs: Callable[[Tensor], Tensor]
+
+
 class Key(NamedTuple):
-    """One tensor under its two names. Theirs has ``axes`` trailing axes of length one that ours has not."""
+    """One tensor under its two names.
+
+    Theirs has ``axes`` trailing axes of length one that ours has not; ``change`` is what else differs.
+    """
 
     theirs: str
     ours: str
     axes: int = 0
+    change: Change | None = None
 
 
 class Reading(NamedTuple):
-    """A foreign module in our words: ``block(channels, **options)`` with the weights of ``keys``."""
+    """A foreign module in our words: ``block(channels, **options)`` with the weights of ``keys``.
+
+    ``assumed`` names the options that its tensors do not tell, with the values taken for them.
+    """
 
     channels: int
     options: dict[str, Any]
     keys: tuple[Key, ...]
+    assumed: Mapping[str, Any] = MappingProxyType({})
+
+
+@dataclass(frozen=True)
+class BlockLayout:
+    """How one source names and shapes the tensors of a block, read off the tensors alone.
+
+    Attributes:
+        name: source and class, such as ``"mmcv ContextBlock"``.
+        block: our block.
+        anchors: keys of which exactly one set is present: a prefix is such a block if all keys of one entry are there.
+        read: (tensors under the block's own keys, options given by the user) -> channels, options, keys. Options that
+            the user gives win over what is assumed. ValueError names what ours cannot express.
+        write: (our block, spatial axes) -> keys, with the changes that this block needs, such as another logit scale.
+            ValueError names what the layout cannot express, such as a centred gate.
+    """
+
+    name: str
+    block: type[Block]
+    anchors: tuple[tuple[str, ...], ...]
+    read: Callable[[Mapping[str, Tensor], Mapping[str, Any]], Reading]
+    write: Callable[[Any, int], tuple[Key, ...]]
+
+    def __str__(self) -> str:
+        return self.name
 
 
 @dataclass(frozen=True)
@@ -80,11 +121,12 @@ def to_ours(keys: Iterable[Key], state: Mapping[str, Tensor]) -> dict[str, Tenso
     _check_known(state, table)
     translated = {}
     for name, value in state.items():
-        _, ours, axes = table[name]
-        shape = value.shape[: value.dim() - axes]
-        if value.shape != (*shape, *(1,) * axes):
-            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {axes} trailing axes of length one")
-        translated[ours] = value.reshape(shape)
+        key = table[name]
+        shape = value.shape[: value.dim() - key.axes]
+        if value.shape != (*shape, *(1,) * key.axes):
+            raise ValueError(f"{name} has shape {tuple(value.shape)}, expected {key.axes} trailing axes of length one")
+        value = value.reshape(shape)
+        translated[key.ours] = key.change.to_ours(value) if key.change else value
     return translated
 
 
@@ -104,9 +146,12 @@ def to_theirs(keys: Iterable[Key], state: Mapping[str, Tensor]) -> dict[str, Ten
     """
     table = {key.ours: key for key in keys}
     _check_known(state, table)
-    return {
-        table[name].theirs: value.reshape((*value.shape, *(1,) * table[name].axes)) for name, value in state.items()
-    }
+    translated = {}
+    for name, value in state.items():
+        key = table[name]
+        value = key.change.to_theirs(value) if key.change else value
+        translated[key.theirs] = value.reshape((*value.shape, *(1,) * key.axes))
+    return translated
 
 
 def qualified_name(cls: type) -> str:
