@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -51,6 +51,8 @@ class NetworkLayout:
         renames: the host, tried in order; the first template that fits a key counts.
         children: the blocks inside the host; a name with another ending, such as ``context_block2``, is one too.
         ignored: templates of keys without weights, dropped and reported as such.
+        refused: templates of keys that ours has no counterpart for -> what a network with such a key has.
+        supported: what there may be instead, for the error.
     """
 
     name: str
@@ -58,6 +60,15 @@ class NetworkLayout:
     renames: tuple[Rename, ...]
     children: tuple[Child, ...] = ()
     ignored: tuple[str, ...] = field(default=())
+    refused: Mapping[str, str] = field(default_factory=dict)
+    supported: str = ""
+
+    def check(self, keys: Iterable[str]) -> None:
+        """ValueError for a key that is refused; it names the key and what it belongs to."""
+        for key in keys:
+            for template, what in self.refused.items():
+                if fits(template, key) is not None:
+                    raise ValueError(f"{key}: {self} with {what} is not supported; supported is {self.supported}")
 
     def __str__(self) -> str:
         return self.name
