@@ -15,6 +15,7 @@ from gcnet.checkpoints.conversion import Conversion
 from gcnet.checkpoints.infer import configured, resnet_host
 from gcnet.checkpoints.options import Options
 from gcnet.checkpoints.survey import Found, Survey, detect, layout_named, survey
+from gcnet.checkpoints.write import Writing
 from gcnet.layouts.table import Key
 from gcnet.layouts.table import to_ours as translate_block
 
@@ -170,7 +171,8 @@ def _compare(tensors: Mapping[str, Tensor], architecture: Architecture) -> tuple
     """
     if architecture.host is None:
         expected = {}
-        for block in (*architecture.placed, *architecture.replaced):
+        blocks: tuple[Placed | Replaced, ...] = (*architecture.placed, *architecture.replaced)
+        for block in blocks:
             built = block.spec.build(block.channels, dims=block.dims, device="meta")
             start = f"{block.block_path}." if block.block_path else ""
             expected.update({start + key: value for key, value in built.state_dict().items()})
@@ -214,10 +216,8 @@ def to_theirs(
         >>> [key for key in conversion.tensors if "conv_mask" in key]
         ['backbone.layer4.0.context_block.conv_mask.weight', 'backbone.layer4.0.context_block.conv_mask.bias']
     """
-    from gcnet.checkpoints.write import Writing
-
     if isinstance(model, nn.Module):
-        model, architecture = model.state_dict(), architecture or Architecture.of(model)
+        return Writing(model.state_dict(), architecture or Architecture.of(model), layout_named(layout)).conversion()
     if architecture is None:
         raise ValueError("to_theirs() needs the architecture beside a state dict; Architecture.of(model) gives it")
     return Writing(model, architecture, layout_named(layout)).conversion()
