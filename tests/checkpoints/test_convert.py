@@ -215,6 +215,34 @@ def test_mmaction_resnet_3d():
     check(conversion, tensors, expected, x)
 
 
+@torch.no_grad()
+def test_the_inverted_scale_of_the_repository_has_to_be_named():
+    model = randomise(ResNet(Bottleneck, SHALLOW, num_classes=6))
+    block = randomise(gcnet.NonLocal(1024, scale=512**0.5))
+    layers = {"theta": block.query, "phi": block.key, "g": block.value, "conv_out": block.out}
+    tensors = named_as_mm(model, {}, "")
+    for name, layer in layers.items():
+        tensors[f"backbone.layer3.0.nonlocal_block.{name}.conv.weight"] = layer.weight[..., None, None].clone()
+        tensors[f"backbone.layer3.0.nonlocal_block.{name}.conv.bias"] = layer.bias.clone()
+    x = samples(32, 32)
+
+    def by_formula(x):
+        query, key, value = (
+            torch.einsum("oc,ncp->nop", layer.weight, x.flatten(2)) + layer.bias[:, None]
+            for layer in (block.query, block.key, block.value)
+        )
+        weights = (query.mT @ key * 512**0.5).softmax(-1)
+        y = torch.einsum("oc,ncp->nop", block.out.weight, (weights @ value.mT).mT) + block.out.bias[:, None]
+        return x + y.view_as(x)
+
+    expected = forward_by_hand(model, x, {(3, 0): by_formula})
+    assert to_ours(tensors).source == "mm ResNet"
+    conversion = to_ours(tensors, layout="GCNet repository ResNet")
+    check(conversion, tensors, expected, x)
+    with pytest.raises(ValueError, match=r"mmcv NonLocal has no scale=22\.6"):
+        to_theirs(conversion.tensors, conversion.architecture, layout="mm ResNet")
+
+
 def test_a_block_alone():
     block = gcnet.SqueezeExcite(32, ratio=1 / 4)
     conversion = to_ours(

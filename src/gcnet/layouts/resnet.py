@@ -51,4 +51,17 @@ MM = NetworkLayout(
 )
 MM_BACKBONE = NetworkLayout("mm ResNet backbone", _MARKS, _HOST[:-1], _MM_CHILDREN, assumed=_STYLE)
 
-NETWORK_LAYOUTS = (GCNET, TORCHVISION, TIMM, SENET_PYTORCH, MM, MM_BACKBONE)
+#: Keys as in mm-style files; to be named by the user, for its non-local block scales its logits the other way round.
+GCNET_REPOSITORY = NetworkLayout(
+    "GCNet repository ResNet",
+    MM.marks,
+    MM.renames,
+    (
+        Child("context_block", "mmcv ContextBlock"),
+        Child("nonlocal_block", "GCNet repository NonLocal2D", movable=True),
+    ),
+    site=_PREFIXED_SITE,
+    assumed=_STYLE,
+)
+
+NETWORK_LAYOUTS = (GCNET, TORCHVISION, TIMM, SENET_PYTORCH, MM, MM_BACKBONE, GCNET_REPOSITORY)

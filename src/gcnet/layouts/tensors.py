@@ -76,7 +76,7 @@ def _non_local(
     name: str,
     out: str,
     keys_of: Callable[[int, bool], tuple[Key, ...]],
-    scale: Callable[[int], str | float],
+    scales: Callable[[int, int], tuple[float | None, ...]],
     *anchors: tuple[str, ...],
 ) -> BlockLayout:
     def read(tensors: Tensors, options: Options) -> Reading:
@@ -95,21 +95,32 @@ def _non_local(
         elif "query.weight" not in names:
             known["pairwise"] = "gaussian"
         else:
-            more.setdefault("pairwise", "embedded_gaussian")
-            more["scale"] = scale(weight.shape[0])
+            more["pairwise"] = "embedded_gaussian"
+            if options.get("pairwise", "embedded_gaussian") == "embedded_gaussian":
+                more["scale"] = scales(*weight.shape[:2])[0]
         if pooled:
             known["subsample"] = "after"
             more["subsample_size"] = 2 if weight.dim() < 5 else (1, 2, 2)
         return _read(weight.shape[0], known, more, options, keys)
 
     def write(block: NonLocal, dims: int) -> tuple[Key, ...]:
-        if block.subsample == "before":
-            raise ValueError(f"{name} has no subsample='before', only 'after'")
-        return keys_of(dims, block.subsample == "after")
+        pooled = block.subsample == "after"
+        keys = keys_of(dims, pooled)
+        if block.subsample == "before" or (pooled and keys == keys_of(dims, False)):
+            raise ValueError(f"{name} has no subsample={block.subsample!r}")
+        if block.pairwise == "embedded_gaussian":
+            allowed = scales(block.channels, block.hidden)
+            if not any(block.scale == one for one in allowed):
+                raise ValueError(f"{name} has no scale={block.scale}, only {' or '.join(map(str, allowed))}")
+        absent = sorted(block.state_dict().keys() - {key.ours for key in keys})
+        if absent:
+            raise ValueError(f"{name} has nothing for {', '.join(absent)}")
+        return keys
 
     return BlockLayout(name, NonLocal, anchors, read, write)
 
 
+_MMCV_ANCHORS = tuple((f"{value}.weight", "conv_out.conv.weight") for value in ("g.conv", "g.0.conv"))
 _SE = {"activation": "relu", "gate_function": "sigmoid"}
 BLOCK_LAYOUTS: tuple[BlockLayout, ...] = (
     _context(
@@ -137,15 +148,21 @@ BLOCK_LAYOUTS: tuple[BlockLayout, ...] = (
         "mmcv NonLocal",
         "conv_out.conv",
         lambda dims, pooled: non_local_keys(dims, subsampled=pooled),
-        lambda channels: "inverse_sqrt",
-        ("g.conv.weight", "conv_out.conv.weight"),
-        ("g.0.conv.weight", "conv_out.conv.weight"),
+        lambda channels, hidden: (hidden**-0.5, None),
+        *_MMCV_ANCHORS,
+    ),
+    _non_local(
+        "GCNet repository NonLocal2D",
+        "conv_out.conv",
+        lambda dims, pooled: non_local_keys(dims, subsampled=pooled),
+        lambda channels, hidden: (hidden**0.5, None),  # divides by the inverse root, known as its bug
+        *_MMCV_ANCHORS,
     ),
     _non_local(
         "timm NonLocalAttn",
         "z",
         lambda dims, pooled: NON_LOCAL_ATTN,
-        lambda channels: channels**-0.5,
+        lambda channels, hidden: (channels**-0.5, None),
         ("t.weight", "z.weight"),
     ),
 )
