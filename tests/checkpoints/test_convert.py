@@ -189,6 +189,27 @@ def test_mm_resnet(name, caffe, position):
 
 
 @torch.no_grad()
+def test_mm_squeeze_excitation():
+    model = randomise(ResNet(Bottleneck, SHALLOW, num_classes=6))
+    reduce, expand = (randomise(nn.Conv2d(*widths, 1)) for widths in ((1024, 64), (64, 1024)))
+    tensors = named_as_mm(model, {}, "")
+    for name, layer in (("conv1", reduce), ("conv2", expand)):
+        tensors |= {f"backbone.layer3.0.se_layer.{name}.conv.{k}": v for k, v in layer.state_dict().items()}
+    x = samples(32, 32)
+    blocks = {(3, 0): lambda x: x * expand(reduce(x.mean((2, 3), keepdim=True)).relu()).sigmoid()}
+    check(to_ours(tensors), tensors, forward_by_hand(model, x, blocks), x)
+
+
+def test_another_epsilon_is_refused():
+    model = resnet(SHALLOW, num_classes=0)
+    spec = gcnet.GlobalContext.spec(ratio=1 / 4, norm_eps=1e-6, init="published")
+    gcnet.insert(model, spec, stages="c5", position="after_1x1")
+    assert to_theirs(model, layout="timm ResNet").complete
+    with pytest.raises(ValueError, match="mmcv ContextBlock has no eps=1e-06, only 1e-05"):
+        to_theirs(model, layout="mm ResNet")
+
+
+@torch.no_grad()
 def test_mmaction_resnet_3d():
     bricks = pytest.importorskip("mmcv.cnn.bricks")
     model = randomise(inflate(ResNet(Bottleneck, SHALLOW, num_classes=6), {"conv1": 5, "layer[34].*.conv1": 3}))

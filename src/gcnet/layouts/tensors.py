@@ -35,7 +35,7 @@ def _check(name: str, block: Any, **expected: Any) -> None:
 
 
 def _context(
-    name: str, key: str, transforms: Mapping[str, tuple[str, str]], keys: tuple[Key, ...], unsaid: Options
+    name: str, key: str, transforms: Mapping[str, tuple[str, str]], keys: tuple[Key, ...], eps: float
 ) -> BlockLayout:
     """A GC block; ``transforms``: ours -> their first layer and their norm."""
 
@@ -43,14 +43,16 @@ def _context(
         fusion = tuple(ours for ours, (first, _) in transforms.items() if f"{first}.weight" in tensors)
         hidden, channels = tensors[f"{transforms[fusion[0]][0]}.weight"].shape[:2]
         pooling = "attention" if f"{key}.weight" in tensors else "average"
-        known = {"hidden": hidden, "pooling": pooling, "fusion": fusion}
-        return _read(channels, known, unsaid, options, keys)
+        known = {"hidden": hidden, "pooling": pooling, "fusion": fusion, "norm_eps": eps}
+        return _read(channels, known, {}, options, keys)
 
     def write(block: GlobalContext, dims: int) -> tuple[Key, ...]:
         if dims != 2:
             raise ValueError(f"{name} has 2 spatial axes, not {dims}")
         if "scale" in block.fusion:
             _check(name, block, gate="published")
+        for fusion in block.fusion:
+            _check(name, getattr(block, fusion).norm, eps=eps)
         return keys
 
     anchors = tuple((f"{first}.weight", f"{norm}.weight") for first, norm in transforms.values())
@@ -131,14 +133,14 @@ BLOCK_LAYOUTS: tuple[BlockLayout, ...] = (
             for name, theirs in (("add", "add"), ("scale", "mul"))
         },
         CONTEXT_BLOCK,
-        {},
+        1e-5,
     ),
     _context(
         "timm GlobalContext",
         "conv_attn",
         {name: (f"mlp_{name}.fc1", f"mlp_{name}.norm") for name in ("add", "scale")},
         GLOBAL_CONTEXT,
-        {"norm_eps": 1e-6},
+        1e-6,
     ),
     _squeeze("timm SEModule", "fc1", SE_MODULE, _SE),
     _squeeze("timm SqueezeExcite", "conv_reduce", EFFICIENTNET_SQUEEZE_EXCITE, {**_SE, "activation": "silu"}),
