@@ -1,0 +1,1 @@
+"""Checkpoint files: read anything without executing it, write whole files only."""
