@@ -14,7 +14,8 @@ from gcnet.models.mmdetection import STRIDES, ClampedBoxCoder, PyramidAnchors, P
 from tests.models import mmdetection_reference as reference
 
 DEPTHS, CLASSES, SIZE = (1, 1, 1, 1), 4, (64, 96)
-MEAN, STD = torch.tensor([123.675, 116.28, 103.53]).double(), torch.tensor([58.395, 57.12, 57.375]).double()
+MEAN = torch.tensor([123.675, 116.28, 103.53], dtype=torch.float64)
+STD = torch.tensor([58.395, 57.12, 57.375], dtype=torch.float64)
 #: Theirs to ours: boxes of 1.x end on their last pixel.
 PIXEL = {1: torch.tensor([0.0, 0, 1, 1]).double(), 2: torch.zeros(4).double()}
 
