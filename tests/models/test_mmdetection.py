@@ -6,11 +6,11 @@ from torchvision.models.detection.image_list import ImageList
 from torchvision.models.resnet import Bottleneck, ResNet
 
 import gcnet
-from gcnet.layouts import mmcv, to_ours
 from gcnet.layouts.mmdetection import MASK_RCNN_1, MASK_RCNN_2
 from gcnet.models import mask_rcnn
 from gcnet.models.detectors import conventions_of
 from gcnet.models.mmdetection import STRIDES, ClampedBoxCoder, PyramidAnchors, PyramidRoIAlign
+from tests.layouts import translation
 from tests.models import mmdetection_reference as reference
 
 DEPTHS, CLASSES, SIZE = (1, 1, 1, 1), 4, (64, 96)
@@ -18,21 +18,6 @@ MEAN = torch.tensor([123.675, 116.28, 103.53], dtype=torch.float64)
 STD = torch.tensor([58.395, 57.12, 57.375], dtype=torch.float64)
 #: Theirs to ours: boxes of 1.x end on their last pixel.
 PIXEL = {1: torch.tensor([0.0, 0, 1, 1]).double(), 2: torch.zeros(4).double()}
-
-
-def translated(version, state):
-    """State dict of mmdetection in our names."""
-    layout = MASK_RCNN_1 if version == 1 else MASK_RCNN_2
-    ours = {}
-    for name, value in state.items():
-        at, found, key = name.rpartition("context_block.")
-        if found:
-            ((key, value),) = to_ours(mmcv.CONTEXT_BLOCK, {key: value}).items()
-            ours[f"{at.replace('backbone.', 'backbone.body.')}{found}{key}"] = value
-            continue
-        rename = next(rename for rename in layout.renames if rename.ours_of(name))
-        ours[rename.ours_of(name)] = rename.change.to_ours(value) if rename.change else value
-    return ours
 
 
 @pytest.fixture(scope="module", params=[1, 2])
@@ -52,7 +37,8 @@ def case(request):
     ).double()
     spec = gcnet.GlobalContext.spec(ratio=1 / 16)
     gcnet.insert(detector.backbone.body, spec, match="layer[234].*", position="after_1x1")
-    detector.load_state_dict(translated(version, state))
+    layout = MASK_RCNN_1 if version == 1 else MASK_RCNN_2
+    detector.load_state_dict(translation.to_ours(layout, state))
     image = torch.rand(3, *SIZE, dtype=torch.float64)
     normal = (image * 255 - MEAN[:, None, None]) / STD[:, None, None]
     with torch.no_grad():

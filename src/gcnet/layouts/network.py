@@ -10,7 +10,7 @@ from typing import NamedTuple
 from gcnet.layouts.table import Change
 
 #: What a field of a template stands for: numbers, except these.
-_FIELDS = {"rest": r".+", "leaf": r"[^.]+"}
+_FIELDS = {"rest": r".+", "leaf": r"[^.]+", "postfix": r"[0-9]*"}
 
 
 class Rename(NamedTuple):
@@ -34,11 +34,15 @@ class Rename(NamedTuple):
 
 
 class Child(NamedTuple):
-    """A block within a residual block there: name of the child, its layout, and where it is applied."""
+    """A block within a residual block there: name of the child, its layout, and where it is applied.
+
+    ``movable`` says that the source can apply it elsewhere too, which its tensors do not tell.
+    """
 
     name: str
     layout: str
     position: str = "after_1x1"
+    movable: bool = False
 
 
 @dataclass(frozen=True)
@@ -53,6 +57,9 @@ class NetworkLayout:
         ignored: templates of keys without weights, dropped and reported as such.
         refused: templates of keys that ours has no counterpart for -> what a network with such a key has.
         supported: what there may be instead, for the error.
+        site: a residual block under its two names.
+        in_place: layouts of blocks that are found anywhere and keep their path, the host keeping all its names.
+        assumed: what tensors do not tell of the network -> what is assumed unless the user says otherwise.
     """
 
     name: str
@@ -62,6 +69,9 @@ class NetworkLayout:
     ignored: tuple[str, ...] = field(default=())
     refused: Mapping[str, str] = field(default_factory=dict)
     supported: str = ""
+    site: Rename = Rename("layer{stage}.{block}", "layer{stage}.{block}")
+    in_place: tuple[str, ...] = ()
+    assumed: Mapping[str, str] = field(default_factory=dict)
 
     def check(self, keys: Iterable[str]) -> None:
         """ValueError for a key that is refused; it names the key and what it belongs to."""
