@@ -36,7 +36,9 @@ def test_to_a_working_detector_and_back(version, reduction):
         (found,) = detector.eval()([torch.rand(3, 64, 80)])
     assert found.keys() == {"boxes", "labels", "scores", "masks"}
 
-    back = to_theirs(conversion.tensors, conversion.architecture, layout=conversion.source)
+    ours = to_ours(conversion.tensors)
+    assert (ours.source, ours.complete) == ("gcnet Mask R-CNN", True)
+    back = to_theirs(ours.tensors, ours.architecture, layout=conversion.source)
     assert back.complete
     assert back.tensors.keys() == state.keys()
     assert all(torch.equal(back.tensors[name], state[name]) for name in state)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from fnmatch import fnmatchcase
 from typing import Any
@@ -50,20 +50,6 @@ class Conversion:
         """Whether every key found its place and none is missing."""
         return not self.unused and not self.missing
 
-    def problems(self, allow_unused: tuple[str, ...] = (), allow_missing: tuple[str, ...] = ()) -> list[str]:
-        """Unused and missing keys that no pattern allows.
-
-        Raises:
-            ValueError: a pattern that allows nothing.
-        """
-        left = []
-        for what, keys, patterns in (("unused", self.unused, allow_unused), ("missing", self.missing, allow_missing)):
-            for pattern in patterns:
-                if not any(fnmatchcase(key, pattern) for key in keys):
-                    raise ValueError(f"--allow-{what} {pattern!r} matches none of the {len(keys)} {what} keys")
-            left += [f"{what}: {key}" for key in keys if not any(fnmatchcase(key, one) for one in patterns)]
-        return left
-
     def to_dict(self) -> dict[str, Any]:
         """Everything but the tensors as plain values, for JSON."""
         return {
@@ -99,6 +85,22 @@ class Conversion:
             lines += ["", "assumed, since tensors do not tell (--option NAME=VALUE says otherwise):"]
             lines += [f"  {name}={value}" for name, value in self.assumed.items()]
         return "\n".join(lines)
+
+
+def unmatched(what: str, keys: Sequence[str], patterns: Sequence[str]) -> list[str]:
+    """The ``keys``, which are ``what``, that no pattern allows.
+
+    Raises:
+        ValueError: a pattern that matches none of them.
+
+    Example:
+        >>> unmatched("unused", ["decode_head.weight", "mean"], ["decode_head.*"])
+        ['mean']
+    """
+    for pattern in patterns:
+        if not any(fnmatchcase(key, pattern) for key in keys):
+            raise ValueError(f"--allow-{what} {pattern!r} matches none of the {len(keys)} {what} keys")
+    return [key for key in keys if not any(fnmatchcase(key, pattern) for pattern in patterns)]
 
 
 def _family(key: str) -> str:

@@ -16,6 +16,8 @@ from gcnet.checkpoints.infer import configured, resnet_host
 from gcnet.checkpoints.infer_detector import mask_rcnn_host
 from gcnet.checkpoints.options import Options
 from gcnet.checkpoints.survey import Found, Survey, detect, layout_named, survey
+from gcnet.checkpoints.write import Writing
+from gcnet.layouts import NETWORK_LAYOUTS
 from gcnet.layouts.network import NetworkLayout
 from gcnet.layouts.table import Key
 from gcnet.layouts.table import to_ours as translate_block
@@ -166,8 +168,8 @@ class _Draft:
 
 def _check_style(style: str, layout: NetworkLayout) -> None:
     """ValueError if a detector's layout is for the other order of colours."""
-    if style != layout.assumed["style"]:
-        other = f"{layout} caffe" if style == "caffe" else str(layout).removesuffix(" caffe")
+    other = f"{layout} caffe" if style == "caffe" else str(layout).removesuffix(" caffe")
+    if style != layout.assumed["style"] and other in NETWORK_LAYOUTS:
         raise ValueError(f"style={style!r} does not go with {layout}, say layout={other!r} (--from)")
 
 
@@ -184,7 +186,8 @@ def _compare(tensors: Mapping[str, Tensor], architecture: Architecture) -> tuple
     """
     if architecture.host is None:
         expected = {}
-        for block in (*architecture.placed, *architecture.replaced):
+        blocks: tuple[Placed | Replaced, ...] = (*architecture.placed, *architecture.replaced)
+        for block in blocks:
             built = block.spec.build(block.channels, dims=block.dims, device="meta")
             start = f"{block.block_path}." if block.block_path else ""
             expected.update({start + key: value for key, value in built.state_dict().items()})
@@ -228,10 +231,8 @@ def to_theirs(
         >>> [key for key in conversion.tensors if "conv_mask" in key]
         ['backbone.layer4.0.context_block.conv_mask.weight', 'backbone.layer4.0.context_block.conv_mask.bias']
     """
-    from gcnet.checkpoints.write import Writing
-
     if isinstance(model, nn.Module):
-        model, architecture = model.state_dict(), architecture or Architecture.of(model)
+        return Writing(model.state_dict(), architecture or Architecture.of(model), layout_named(layout)).conversion()
     if architecture is None:
         raise ValueError("to_theirs() needs the architecture beside a state dict; Architecture.of(model) gives it")
     return Writing(model, architecture, layout_named(layout)).conversion()

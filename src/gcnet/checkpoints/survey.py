@@ -154,8 +154,9 @@ def _children(keys: tuple[str, ...], layout: NetworkLayout) -> dict[str, Found]:
                 children.append(child)
     found: dict[str, Found] = {}
     for prefix, (site, postfix, children) in kinds.items():
-        child = next((child for child in children if _anchored(child.layout, groups[prefix])), None)
-        if child is not None:
+        fitting = [child for child in children if _anchored(child.layout, groups[prefix])]
+        if fitting:
+            child = fitting[0]
             taken = {block.name for block in found.values() if block.path == site}
             found[prefix] = Found(BLOCK_LAYOUTS[child.layout], site, _free(f"{CHILD_NAME}{postfix}", taken), child)
     return found

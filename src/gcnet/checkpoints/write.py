@@ -27,8 +27,11 @@ class Writing:
         self._check_style()
 
     def conversion(self) -> Conversion:
-        for block in (*self.architecture.placed, *self.architecture.replaced):
-            self._block(block)
+        """Everything translated."""
+        for placed in self.architecture.placed:
+            self._block(placed)
+        for replaced in self.architecture.replaced:
+            self._block(replaced)
         unused = []
         inside = self.architecture.block_prefixes()
         for ours, value in self.source.items():

@@ -45,6 +45,9 @@ class Child(NamedTuple):
     movable: bool = False
 
 
+_SITE = Rename("layer{stage}.{block}", "layer{stage}.{block}")
+
+
 @dataclass(frozen=True)
 class NetworkLayout:
     """How one source names the tensors of a whole network.
@@ -69,7 +72,7 @@ class NetworkLayout:
     ignored: tuple[str, ...] = field(default=())
     refused: Mapping[str, str] = field(default_factory=dict)
     supported: str = ""
-    site: Rename = Rename("layer{stage}.{block}", "layer{stage}.{block}")
+    site: Rename = _SITE
     in_place: tuple[str, ...] = ()
     assumed: Mapping[str, str] = field(default_factory=dict)
 

@@ -84,7 +84,11 @@ def _non_local(
         pooled = any(".0." in key for key in tensors)
         keys = keys_of(weight.dim() - 2, pooled)
         names = {key.ours for key in keys if key.theirs in tensors}
-        known = {"hidden": weight.shape[1], "norm": "norm.weight" in names, "out_bias": "out.bias" in names}
+        known: dict[str, Any] = {
+            "hidden": weight.shape[1],
+            "norm": "norm.weight" in names,
+            "out_bias": "out.bias" in names,
+        }
         more: dict[str, Any] = {}
         if "concat.weight" in names:
             known["pairwise"] = "concatenation"
