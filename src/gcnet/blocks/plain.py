@@ -5,7 +5,7 @@ from __future__ import annotations
 import difflib
 import inspect
 import types
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from fractions import Fraction
 from math import isfinite
 from typing import Any, Union, get_args, get_origin, get_type_hints
@@ -57,12 +57,12 @@ def spec_from_dict(values: Any) -> BlockSpec:
     check_choice("block", name, BY_NAME)
     options = {option: Fraction(value) if _is_fraction(value) else value for option, value in options.items()}
     try:
-        return BlockSpec(BY_NAME[name], arguments(BY_NAME[name], options, left_out=SITE_ARGUMENTS))
+        return BlockSpec(BY_NAME[name], arguments(name, hints_of(BY_NAME[name], SITE_ARGUMENTS), options))
     except TypeError as error:
         raise ValueError(str(error)) from error
 
 
-def fields(what: str, values: Any, **kinds: type | types.UnionType) -> tuple[Any, ...]:
+def fields(what: str, values: Any, **kinds: Any) -> tuple[Any, ...]:
     """The values of a mapping that has exactly the keys ``kinds``, of those types.
 
     Raises:
@@ -78,27 +78,37 @@ def fields(what: str, values: Any, **kinds: type | types.UnionType) -> tuple[Any
     return tuple(values[name] for name in kinds)
 
 
-def arguments(function: Callable[..., Any], options: Mapping[str, Any], left_out: Iterable[str] = ()) -> dict[str, Any]:
-    """``options`` from a file as keyword arguments of ``function``, lists as tuples.
+def arguments(name: str, hints: Mapping[str, Any], options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options of ``name`` from a file, lists as tuples.
+
+    Args:
+        name: what takes the options, for messages.
+        hints: option -> type that it has, such as ``int | None``; see :func:`hints_of`.
+        options: the options given.
 
     Raises:
-        ValueError: an option that it does not have or that is in ``left_out``, with the nearest; a value that does
-            not fit its annotation; a number, text or list beyond all reason.
+        ValueError: an unknown option, with the nearest; a value of another type; a number, text or list beyond all
+            reason.
     """
-    name = getattr(function, "__name__", str(function))
-    known = [option for option in inspect.signature(function).parameters if option not in left_out]
-    hints = get_type_hints(function.__init__ if isinstance(function, type) else function)
     checked = {}
     for option, value in options.items():
-        if option not in known:
-            near = difflib.get_close_matches(str(option), known, n=1)
+        if option not in hints:
+            near = difflib.get_close_matches(str(option), hints, n=1)
             hint = f", did you mean {near[0]!r}?" if near else ""
-            raise ValueError(f"{name} has no option {option!r}{hint} Options: {', '.join(known)}")
+            raise ValueError(f"{name} has no option {option!r}{hint} Options: {', '.join(hints)}")
         checked[option] = _tuples(value)
         check_bounds(option, checked[option])
         if not _fits(checked[option], hints[option]):
-            raise ValueError(f"{option}={_short(value)} of {name} is no {_describe(hints[option])}")
+            wanted = hints[option]
+            kind = wanted.__name__ if isinstance(wanted, type) and not get_args(wanted) else wanted
+            raise ValueError(f"{option}={_short(value)} of {name} is no {kind}")
     return checked
+
+
+def hints_of(function: Callable[..., Any], left_out: Collection[str] = ()) -> dict[str, Any]:
+    """Option -> type, of a function or the constructor of a class, without the names in ``left_out``."""
+    hints = get_type_hints(getattr(function, "__init__") if isinstance(function, type) else function)  # noqa: B009
+    return {name: hints[name] for name in inspect.signature(function).parameters if name not in left_out}
 
 
 def check_bounds(name: str, value: Any) -> None:
@@ -108,8 +118,10 @@ def check_bounds(name: str, value: Any) -> None:
     if isinstance(value, (list, tuple)):
         for entry in value:
             check_bounds(name, entry)
-    elif isinstance(value, (int, Fraction)) and not abs(value) <= _LARGEST.get(name, LARGEST):
-        raise ValueError(f"{name}={_short(value)} is beyond {_LARGEST.get(name, LARGEST):,}")
+    elif isinstance(value, (int, Fraction)):
+        most = _LARGEST.get(name, LARGEST)
+        if not -most <= value <= most:
+            raise ValueError(f"{name}={_short(value)} is beyond {most:,}")
     elif isinstance(value, float) and not isfinite(value):
         raise ValueError(f"{name}={value} is not finite")
 
@@ -139,16 +151,10 @@ def _fits(value: Any, hint: Any) -> bool:
     if origin in (Union, types.UnionType):
         return any(_fits(value, one) for one in inner)
     if origin in (tuple, Iterable, Sequence):
-        several = origin is not tuple or inner[1:] == (...,)
-        kinds = (inner[0],) * len(value) if several and isinstance(value, tuple) else inner
-        return isinstance(value, tuple) and len(value) == len(kinds) and all(map(_fits, value, kinds))
+        return isinstance(value, tuple) and all(_fits(entry, inner[0]) for entry in value)
     if hint is float:
         return type(value) in (int, float, Fraction)
     return type(value) is hint
-
-
-def _describe(hint: Any) -> str:
-    return str(getattr(hint, "__name__", hint)) if not get_args(hint) else str(hint)
 
 
 def _short(value: Any) -> str:
