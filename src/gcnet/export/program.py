@@ -34,7 +34,7 @@ class ExportError(RuntimeError):
 
 
 @dataclass(frozen=True)
-class Output:
+class Port:
     """An input or output of a program: its name and shape, free axes by name."""
 
     name: str
@@ -64,8 +64,8 @@ class Exported:
     format: str
     opset: int | None
     dtype: str
-    inputs: tuple[Output, ...]
-    outputs: tuple[Output, ...]
+    inputs: tuple[Port, ...]
+    outputs: tuple[Port, ...]
     min_size: int
     bytes: int
     difference: float
@@ -116,7 +116,7 @@ def export(
         ...     done = export(gcnet.GlobalContext(32), torch.randn(2, 32, 8, 8), path, to="pt2")
         ...     program = torch.export.load(path).module()
         >>> done.inputs
-        (Output(name='input', shape=('batch', 32, 'height', 'width')),)
+        (Port(name='input', shape=('batch', 32, 'height', 'width')),)
         >>> program(torch.randn(5, 32, 7, 9)).shape
         torch.Size([5, 32, 7, 9])
     """
@@ -208,7 +208,7 @@ def _names(model: nn.Module, example: Tensor) -> list[str]:
     return [f"output_{key}" if key.isdecimal() else key or "output" for key in keys]
 
 
-def _shapes(names: Sequence[str], program: Any, traced: Traced, *, inputs: bool) -> tuple[Output, ...]:
+def _shapes(names: Sequence[str], program: Any, traced: Traced, *, inputs: bool) -> tuple[Port, ...]:
     signature = program.graph_signature
     wanted = signature.user_inputs if inputs else signature.user_outputs
     values = {node.name: node.meta["val"] for node in program.graph.nodes if "val" in node.meta}
@@ -223,7 +223,7 @@ def _shapes(names: Sequence[str], program: Any, traced: Traced, *, inputs: bool)
             text = text.replace(symbol, name)
         return text
 
-    return tuple(Output(name, tuple(map(label, values[key].shape))) for name, key in zip(names, wanted, strict=True))
+    return tuple(Port(name, tuple(map(label, values[key].shape))) for name, key in zip(names, wanted, strict=True))
 
 
 def _versions(to: str) -> dict[str, str]:

@@ -32,7 +32,7 @@ def insert_named(
         >>> from gcnet.insertion.options import insert_named
         >>> from gcnet.models import resnet50
         >>> insert_named(resnet50(), "gc", ratio="1/16", stages="c4-c5")
-        GlobalContext.spec(ratio=0.0625, init='identity')
+        GlobalContext.spec(ratio=1/16, init='identity', gate='centred')
     """
     spec = block_spec(block, parse_ratio(ratio), init="identity")
     if spec is not None:
