@@ -23,6 +23,7 @@ VERBS = {
     "demo": Verb("gcnet.recipes.cli", "train", "train a plain and a GC network on context scenes and compare them"),
     "export": Verb("gcnet.export.cli", "export", "a model as ONNX, torch.export or AOTInductor program, compared with eager"),
     "train": Verb("gcnet.recipes.cli", "train", "train on your own data: gcnet train classification --data DIR"),
+    "verify": Verb("gcnet.checkpoints.verify_cli", "models", "the largest difference of two checkpoints' outputs, per stage"),
 }
 
 
