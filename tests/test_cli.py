@@ -30,7 +30,14 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"gcnet {gcnet.__version__}\n"
 
 
-ARGUMENTS = {"bench": ["--list"], "cost": ["resnet50"], "demo": [], "export": ["resnet18", "out.pt2", "--to", "pt2"], "verify": ["a.pth", "b.pth"], "train": ["classification", "--data", "photos"]}
+ARGUMENTS = {
+    "bench": ["--list"],
+    "cost": ["resnet50"],
+    "demo": [],
+    "export": ["resnet18", "out.pt2", "--to", "pt2"],
+    "verify": ["a.pth", "b.pth"],
+    "train": ["classification", "--data", "photos"],
+}
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)

@@ -78,7 +78,7 @@ def test_different_networks_are_named():
         compare(detector(), resnet(), image())
 
 
-@pytest.fixture()
+@pytest.fixture
 def loaded(monkeypatch):
     a = modified()
     b = copy.deepcopy(a)
@@ -87,7 +87,8 @@ def loaded(monkeypatch):
 
 
 @pytest.mark.parametrize(
-    ("arguments", "status"), [(["a.pth", "a.pth"], 0), (["a.pth", "b.pth"], 1), (["a.pth", "b.pth", "--tolerance", "0.3"], 0)]
+    ("arguments", "status"),
+    [(["a.pth", "a.pth"], 0), (["a.pth", "b.pth"], 1), (["a.pth", "b.pth", "--tolerance", "0.3"], 0)],
 )
 @pytest.mark.parametrize("precision", [[], ["--float64"]])
 def test_exit_status(loaded, arguments, status, precision, capsys):
@@ -99,12 +100,14 @@ def test_json(loaded, capsys):
     assert verify(["a.pth", "b.pth", "--input", "1x3x64x64", "--json"]) == 1
     printed = json.loads(capsys.readouterr().out)
     assert printed["same"] is False
-    assert printed["stages"][-1] == {
-        "name": "output", "shape": [1, 5], "absolute": pytest.approx(0.25, rel=1e-5), "relative": pytest.approx(0.1, rel=10)
-    }
+    last = printed["stages"][-1]
+    assert (last["name"], last["shape"]) == ("output", [1, 5])
+    assert last["absolute"] == pytest.approx(0.25, rel=1e-5)
 
 
-@pytest.mark.parametrize("arguments", [["--input", "3"], ["--input", "1x3xa"], ["--tolerance", "-1"], ["--tolerance", "nan"]])
+@pytest.mark.parametrize(
+    "arguments", [["--input", "3"], ["--input", "1x3xa"], ["--tolerance", "-1"], ["--tolerance", "nan"]]
+)
 def test_errors(arguments, capsys):
     assert verify(["a.pth", "b.pth", *arguments]) == 2
     assert "error" in capsys.readouterr().err

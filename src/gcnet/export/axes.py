@@ -57,7 +57,9 @@ def trials(example: Tensor, traced: Traced) -> list[Tensor]:
     """Random inputs: the example's shape; one more of everything, so that even sizes turn odd; the least of all."""
     shapes = [tuple(example.shape)]
     if traced.axes:
-        shapes.append(tuple(size + axis + 1 if axis in traced.axes else size for axis, size in enumerate(example.shape)))
+        shapes.append(
+            tuple(size + axis + 1 if axis in traced.axes else size for axis, size in enumerate(example.shape))
+        )
         shapes.append(
             tuple(
                 (1 if axis == 0 else traced.least) if axis in traced.axes else size
@@ -82,7 +84,9 @@ def has_one_input(model: nn.Module, example: object) -> Tensor:
     """The example, if it is [N, C, *spatial] in floating point."""
     if not isinstance(example, Tensor) or not example.is_floating_point() or example.dim() - 2 not in _SPATIAL:
         shape = tuple(example.shape) if isinstance(example, Tensor) else type(example).__name__
-        raise ValueError(f"example must be a floating-point tensor [N, C, *spatial] with 1 to 3 spatial axes, got {shape}")
+        raise ValueError(
+            f"example must be a floating-point tensor [N, C, *spatial] with 1 to 3 spatial axes, got {shape}"
+        )
     if operator.contains(example.shape, 0):
         raise ValueError(f"example {tuple(example.shape)} is empty")
     return example

@@ -169,7 +169,9 @@ def _check(path: Path, to: str, dynamic: Sequence[str]) -> None:
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(f'to=\'onnx\' needs {module}: pip install "gcnet[export]"', name=module) from error
+            raise ModuleNotFoundError(
+                f"to='onnx' needs {module}: pip install \"gcnet[export]\"", name=module
+            ) from error
 
 
 @contextmanager
@@ -193,7 +195,9 @@ def _difference(
                 raise ExportError(f"{where}: shape {tuple(found.shape)}, eager gives {tuple(expected.shape)}")
             difference = float((found.float() - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
             if not isfinite(difference) or difference > tolerance:
-                raise ExportError(f"{where} differs from eager by {difference:.2g} of its largest value, over {tolerance:g}")
+                raise ExportError(
+                    f"{where} differs from eager by {difference:.2g} of its largest value, over {tolerance:g}"
+                )
             worst = max(worst, difference)
     return worst
 
