@@ -70,7 +70,7 @@ def test_nan_is_a_difference():
 
 
 def test_different_networks_are_named():
-    with pytest.raises(ValueError, match="different stages: only one has .*c2"):
+    with pytest.raises(ValueError, match=r"different stages: only one has .*c2"):
         compare(resnet(), Plain(), image())
     with pytest.raises(ValueError, match="stage 'fc': shapes"):
         compare(resnet(classes=5), resnet(classes=6), image())

@@ -128,7 +128,7 @@ def export(
     if to == "onnx" and weights > _LARGEST:
         raise ValueError(f"to='onnx': weights of {weights / 1e9:.1f} GB do not fit one ONNX file of 2 GB; use 'pt2'")
     dtype = torch.float16 if float16 else torch.float32
-    exported = copy.deepcopy(eager).to(dtype)
+    exported = copy.deepcopy(eager).to(dtype).requires_grad_(False)
     traced = trace(exported, example.to(dtype), dynamic, min_size)
     if foreign := foreign_operators(traced.program):
         raise ExportError(f"the program needs operators that plain PyTorch does not have: {', '.join(foreign)}")
