@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
+from typing import Any
 
 import torch
 import tyro
@@ -59,8 +60,8 @@ def verify(argv: list[str]) -> int:
             raise ValueError(f"tolerance={arguments.tolerance} must be zero or more")
         dtype = torch.float64 if arguments.float64 else torch.float32
         x = torch.randn(shape, generator=torch.Generator().manual_seed(arguments.seed)).to(dtype)
-        models = [gcnet.load(path).to(dtype) for path in (arguments.a, arguments.b)]
-        compared = compare(*models, x)
+        load: Any = gcnet.load
+        compared = compare(load(arguments.a).to(dtype), load(arguments.b).to(dtype), x)
     except (OSError, ModuleNotFoundError, ValueError, TypeError, KeyError, RuntimeError) as error:
         print(f"error: {error if isinstance(error, OSError) or not error.args else error.args[0]}", file=sys.stderr)
         return 2

@@ -99,8 +99,8 @@ def export(argv: list[str]) -> int:
 
 def report(done: Exported) -> str:
     """What was written, as text."""
-    ports = [("input", *done.inputs), ("output", *done.outputs)]
-    rows = [(kind, port.name, " x ".join(map(str, port.shape))) for kind, *found in ports for port in found]
+    ports = [*(("input", port) for port in done.inputs), *(("output", port) for port in done.outputs)]
+    rows = [(kind, port.name, " x ".join(map(str, port.shape))) for kind, port in ports]
     opset = f", opset {done.opset}" if done.opset else ""
     free = any(isinstance(size, str) for size in done.inputs[0].shape[2:])
     lines = [

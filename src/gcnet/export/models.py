@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from gcnet.analysis.backbones import backbone
 from gcnet.insertion.options import insert_named
 
 _SUFFIXES = (".pth", ".pt", ".safetensors", ".tar", ".bin", ".ckpt")
+_USUAL: tuple[int, ...] = (3, 224, 224)
 
 
 def open_model(
@@ -34,7 +36,8 @@ def open_model(
     if Path(name).suffix in _SUFFIXES:
         if not Path(name).is_file():
             raise FileNotFoundError(f"model {name!r}: there is no such file")
-        model, size = gcnet.load(name), (3, 224, 224)
+        load: Any = gcnet.load
+        model, size = load(name), _USUAL
     else:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
