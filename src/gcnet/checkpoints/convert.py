@@ -13,9 +13,12 @@ from gcnet.blocks.base import BlockSpec
 from gcnet.checkpoints.architecture import Architecture, Placed, Replaced
 from gcnet.checkpoints.conversion import Conversion
 from gcnet.checkpoints.infer import configured, resnet_host
+from gcnet.checkpoints.infer_detector import mask_rcnn_host
 from gcnet.checkpoints.options import Options
 from gcnet.checkpoints.survey import Found, Survey, detect, layout_named, survey
 from gcnet.checkpoints.write import Writing
+from gcnet.layouts import NETWORK_LAYOUTS
+from gcnet.layouts.network import NetworkLayout
 from gcnet.layouts.table import Key
 from gcnet.layouts.table import to_ours as translate_block
 
@@ -104,10 +107,15 @@ class _Draft:
         doubtful = dict(layout.assumed)
         host = None
         if not layout.in_place:
-            style = self.options.take("style", "pytorch", doubtful="style" in doubtful)
+            style = self.options.take("style", doubtful.get("style", "pytorch"), doubtful="style" in doubtful)
             if "time_stride" in doubtful:
                 self.options.take("time_stride", doubtful["time_stride"])
-            host = resnet_host(self.host, style)
+            if "conventions" in doubtful:
+                _check_style(style, layout)
+                conventions = self.options.take("conventions", doubtful["conventions"])
+                host = mask_rcnn_host(self.host, style, conventions)
+            else:
+                host = resnet_host(self.host, style)
         placed = tuple(block for block in self.blocks if isinstance(block, Placed))
         replaced = tuple(block for block in self.blocks if isinstance(block, Replaced))
         return Architecture(host, placed, replaced)
@@ -156,6 +164,13 @@ class _Draft:
 
     def _dims(self) -> int:
         return next((value.dim() - 2 for value in self.host.values() if value.dim() > 2), 2)
+
+
+def _check_style(style: str, layout: NetworkLayout) -> None:
+    """ValueError if a detector's layout is for the other order of colours."""
+    other = f"{layout} caffe" if style == "caffe" else str(layout).removesuffix(" caffe")
+    if style != layout.assumed["style"] and other in NETWORK_LAYOUTS:
+        raise ValueError(f"style={style!r} does not go with {layout}, say layout={other!r} (--from)")
 
 
 def _what(key: Key, shape: torch.Size) -> str:

@@ -9,8 +9,9 @@ from typing import Any
 
 from gcnet.blocks.base import SITE_ARGUMENTS, Block, check_choice
 from gcnet.insertion.families import POSITIONS
+from gcnet.models.mmdetection import CONVENTIONS
 
-_CHOICES = {"style": ("pytorch", "caffe"), "position": POSITIONS, "time_stride": ("1",)}
+_CHOICES = {"style": ("pytorch", "caffe"), "position": POSITIONS, "time_stride": ("1",), "conventions": CONVENTIONS}
 
 
 class Options:

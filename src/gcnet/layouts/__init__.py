@@ -1,6 +1,6 @@
 """How other libraries name and shape the weights of the blocks that are ours too, and of whole networks."""
 
-from gcnet.layouts import gcnet, mmaction, mmcv, mmdetection, resnet, tensors, timm, torchvision
+from gcnet.layouts import gcnet, mask_rcnn, mmaction, mmcv, mmdetection, resnet, tensors, timm, torchvision
 from gcnet.layouts.network import NetworkLayout
 from gcnet.layouts.table import BlockLayout, Foreign, Key, Reading, qualified_name, to_ours, to_theirs
 
@@ -17,6 +17,7 @@ NETWORK_LAYOUTS: dict[str, NetworkLayout] = {
     layout.name: layout
     for layout in (
         *mmdetection.NETWORK_LAYOUTS,
+        mask_rcnn.MASK_RCNN,
         *resnet.NETWORK_LAYOUTS,
         mmaction.RESNET_3D,
         *(NetworkLayout(name, marks=(), renames=(), in_place=(name,)) for name in BLOCK_LAYOUTS),

@@ -56,7 +56,6 @@ def _rows_of_background(count: int) -> Change:
 BACKBONE = tuple(
     Rename(f"backbone.{key}", f"backbone.body.{key}")
     for key in (
-        "conv1.{leaf}",
         "bn1.{leaf}",
         "layer{stage}.{block}.conv{index}.{leaf}",
         "layer{stage}.{block}.bn{index}.{leaf}",
@@ -84,27 +83,44 @@ def _heads(prefix: str, classes: Change | None, boxes: Change | None, masks: Cha
     )
 
 
-def _mask_rcnn(name: str, prefix: str, *changes: Change | None) -> NetworkLayout:
+def _mask_rcnn(name: str, head: tuple[Rename, ...], stem: Change | None = None, **assumed: Any) -> NetworkLayout:
+    prefix = head[0].theirs.partition("bbox_head.")[0]
     return NetworkLayout(
         name,
         marks=("rpn_head.rpn_conv.weight", "neck.lateral_convs.{level}.conv.weight", f"{prefix}bbox_head.{{rest}}"),
-        renames=(*BACKBONE, *NECK_AND_RPN, *_heads(prefix, *changes)),
+        renames=(
+            Rename("backbone.conv1.weight", "backbone.body.conv1.weight", stem),
+            *BACKBONE,
+            *NECK_AND_RPN,
+            *head,
+        ),
         children=(
-            Child("context_block", "mmcv ContextBlock"),
-            Child("nonlocal_block", "mmcv NonLocal"),
+            Child("context_block", "mmcv ContextBlock", movable=True),
+            Child("nonlocal_block", "mmcv NonLocal", movable=True),
         ),
         refused={
-            f"{prefix}bbox_head.{{index}}.{{rest}}": "a Cascade R-CNN",
-            f"{prefix}bbox_head.shared_convs.{{rest}}": "a box head with convolutions (4conv1fc)",
+            f"{prefix}bbox_head.{{index}}.{{rest}}": "several box heads (Cascade R-CNN)",
+            f"{prefix}bbox_head.shared_convs.{{rest}}": "convolutions in the box head (4conv1fc)",
             "backbone.layer{stage}.{block}.conv2_offset.{leaf}": "deformable convolutions (DCN)",
             "backbone.layer{stage}.{block}.conv2.conv_offset.{leaf}": "deformable convolutions (DCN)",
         },
         supported="ResNet or ResNeXt with FPN, a box head of two shared layers (2fc) and a mask head of convolutions",
+        site=Rename("backbone.layer{stage}.{block}", "backbone.body.layer{stage}.{block}"),
+        assumed={"style": "pytorch", **assumed},
     )
 
 
-MASK_RCNN_1 = _mask_rcnn("mmdetection 1.x Mask R-CNN", "", None, None, None)
-MASK_RCNN_2 = _mask_rcnn(
-    "mmdetection 2.x Mask R-CNN", "roi_head.", BACKGROUND_FIRST, _rows_of_background(4), _rows_of_background(1)
+HEADS_1 = _heads("", None, None, None)
+HEADS_2 = _heads("roi_head.", BACKGROUND_FIRST, _rows_of_background(4), _rows_of_background(1))
+#: Caffe's networks take blue first; with the stem turned round, ours takes red first as always.
+RED_FIRST = Change("red first", lambda weight: weight.flip(1), lambda weight: weight.flip(1))
+
+MASK_RCNN_1 = _mask_rcnn("mmdetection 1.x Mask R-CNN", HEADS_1, conventions="mmdetection1")
+MASK_RCNN_2 = _mask_rcnn("mmdetection 2.x Mask R-CNN", HEADS_2, conventions="mmdetection2")
+MASK_RCNN_1_CAFFE = _mask_rcnn(
+    "mmdetection 1.x Mask R-CNN caffe", HEADS_1, RED_FIRST, style="caffe", conventions="mmdetection1"
 )
-NETWORK_LAYOUTS = (MASK_RCNN_1, MASK_RCNN_2)
+MASK_RCNN_2_CAFFE = _mask_rcnn(
+    "mmdetection 2.x Mask R-CNN caffe", HEADS_2, RED_FIRST, style="caffe", conventions="mmdetection2"
+)
+NETWORK_LAYOUTS = (MASK_RCNN_1, MASK_RCNN_2, MASK_RCNN_1_CAFFE, MASK_RCNN_2_CAFFE)

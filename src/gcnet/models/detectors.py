@@ -63,7 +63,7 @@ def mask_rcnn(
     return detector
 
 
-def conventions_of(detector: MaskRCNN) -> str:
+def conventions_of(detector: Any) -> str:
     """The ``conventions`` that :func:`mask_rcnn` built ``detector`` with."""
     anchors = detector.rpn.anchor_generator
     if not isinstance(anchors, PyramidAnchors):

@@ -46,7 +46,7 @@ class PyramidAnchors(AnchorGenerator):
         return [anchors] * len(image_list.image_sizes)
 
     def _cell(self, stride: int) -> Tensor:
-        heights = 8 * stride * torch.tensor(self.aspect_ratios[0], device="cpu").sqrt()
+        heights = 8 * stride * torch.tensor(self.aspect_ratios[0], dtype=torch.float64, device="cpu").sqrt()
         halves = torch.stack([(8 * stride) ** 2 / heights, heights], 1) / 2
         cell = torch.cat([-halves, halves], 1)
         return (cell + stride / 2).round() if self.legacy else cell
