@@ -19,6 +19,7 @@ class Verb(NamedTuple):
 
 VERBS = {
     "bench": Verb("gcnet.benchmarks.cli", "models", "time the blocks against other libraries' on this machine"),
+    "convert": Verb("gcnet.checkpoints.cli", "models", "weights of other libraries as ours and back, with a report"),
     "cost": Verb("gcnet.analysis.cli", "models", "parameters and multiply-adds of a backbone with and without a block"),
     "demo": Verb("gcnet.recipes.cli", "train", "train a plain and a GC network on context scenes and compare them"),
     "export": Verb(

@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from fractions import Fraction
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Self
 
 import torch
 from torch import Tensor, nn
@@ -28,8 +28,19 @@ class Block(nn.Module):
     can_be_identity: ClassVar[bool] = True
 
     channels: int
+    _arguments: tuple[tuple[Any, ...], dict[str, Any]]
     #: Whether an inserted block is applied; see :func:`gcnet.disable`.
     enabled: bool = True
+
+    def __new__(cls, *args: Any, **options: Any) -> Self:
+        """Remember the arguments, for :attr:`specification`."""
+        block = super().__new__(cls)
+        if args or options:  # neither where a copy is made, whose state follows
+            block.__dict__["_arguments"] = (
+                tuple(map(_frozen, args)),
+                {name: _frozen(value) for name, value in options.items()},
+            )
+        return block
 
     def __init__(self, *args: Any, **options: Any) -> None:
         super().__init__(*args, **options)
@@ -80,6 +91,29 @@ class Block(nn.Module):
         """
         return BlockSpec(cls, options)
 
+    @property
+    def specification(self) -> BlockSpec:
+        """The options this block was built with, defaults included: ``specification.build(channels)`` makes one alike.
+
+        Example:
+            >>> from gcnet import SqueezeExcite
+            >>> SqueezeExcite(64, hidden=4, bias=False).specification.build(64)
+            SqueezeExcite(
+              64, hidden=4, activation='relu', gate_function='sigmoid', gate='published'
+              (scale): ContextTransform(
+                (reduce): Linear(in_features=64, out_features=4, bias=False)
+                (expand): Linear(in_features=4, out_features=64, bias=False)
+              )
+            )
+        """
+        args, given = self._arguments
+        bound = inspect.signature(type(self)).bind(*args, **given)
+        bound.apply_defaults()
+        options = {name: value for name, value in bound.arguments.items() if name not in SITE_ARGUMENTS}
+        if options.get("hidden") is not None:
+            options.pop("ratio", None)
+        return BlockSpec(type(self), options)
+
 
 @dataclass(frozen=True, repr=False)
 class BlockSpec:
@@ -111,8 +145,7 @@ class BlockSpec:
                 )
         if self.options.get("ratio") is not None and self.options.get("hidden") is not None:
             raise TypeError(f"{self.block.__name__}.spec(): give ratio= or hidden=, not both")
-        options: dict[str, Any] = dict(self.options)
-        options.update({name: tuple(value) for name, value in options.items() if isinstance(value, list)})
+        options: dict[str, Any] = {name: _frozen(value) for name, value in self.options.items()}
         if self.block.can_be_identity:
             options.setdefault("init", "identity")
             if "gate" in known:
@@ -144,6 +177,11 @@ class BlockSpec:
     def __repr__(self) -> str:
         options = ", ".join(f"{name}={format_option(value)}" for name, value in self.options.items())
         return f"{self.block.__name__}.spec({options})"
+
+
+def _frozen(value: Any) -> Any:
+    """A list or set as a tuple, everything else as it is."""
+    return tuple(value) if isinstance(value, (list, set)) else value
 
 
 def resolve_gate(init: str, gate: str | None, *, multiplicative: bool = True) -> str:

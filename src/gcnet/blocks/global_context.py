@@ -5,7 +5,7 @@ GCNet: Non-local Networks Meet Squeeze-Excitation Networks and Beyond, Cao et al
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 
 import torch
 from torch import Tensor, nn
@@ -159,7 +159,7 @@ class GlobalContext(Block):
 
 def check_fusion(fusion: str | Iterable[str]) -> tuple[str, ...]:
     """Normalise to a tuple in the order of the vocabulary; raise ValueError for anything else."""
-    if not isinstance(fusion, Iterable):
+    if not isinstance(fusion, Iterable) or isinstance(fusion, Iterator):
         raise TypeError(f"fusion={fusion!r} must be a tuple out of {_FUSIONS}, such as ('add',)")
     names = (fusion,) if isinstance(fusion, str) else tuple(fusion)
     for name in names:

@@ -3,14 +3,14 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
 from gcnet.layouts.table import Change
 
 #: What a field of a template stands for: numbers, except these.
-_FIELDS = {"rest": r".+", "leaf": r"[^.]+"}
+_FIELDS = {"rest": r".+", "leaf": r"[^.]+", "postfix": r"[0-9]*"}
 
 
 class Rename(NamedTuple):
@@ -34,11 +34,18 @@ class Rename(NamedTuple):
 
 
 class Child(NamedTuple):
-    """A block within a residual block there: name of the child, its layout, and where it is applied."""
+    """A block within a residual block there: name of the child, its layout, and where it is applied.
+
+    ``movable`` says that the source can apply it elsewhere too, which its tensors do not tell.
+    """
 
     name: str
     layout: str
     position: str = "after_1x1"
+    movable: bool = False
+
+
+_SITE = Rename("layer{stage}.{block}", "layer{stage}.{block}")
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,11 @@ class NetworkLayout:
         renames: the host, tried in order; the first template that fits a key counts.
         children: the blocks inside the host; a name with another ending, such as ``context_block2``, is one too.
         ignored: templates of keys without weights, dropped and reported as such.
+        refused: templates of keys that ours has no counterpart for -> what a network with such a key has.
+        supported: what there may be instead, for the error.
+        site: a residual block under its two names.
+        in_place: layouts of blocks that are found anywhere and keep their path, the host keeping all its names.
+        assumed: what tensors do not tell of the network -> what is assumed unless the user says otherwise.
     """
 
     name: str
@@ -58,6 +70,18 @@ class NetworkLayout:
     renames: tuple[Rename, ...]
     children: tuple[Child, ...] = ()
     ignored: tuple[str, ...] = field(default=())
+    refused: Mapping[str, str] = field(default_factory=dict)
+    supported: str = ""
+    site: Rename = _SITE
+    in_place: tuple[str, ...] = ()
+    assumed: Mapping[str, str] = field(default_factory=dict)
+
+    def check(self, keys: Iterable[str]) -> None:
+        """ValueError for a key that is refused; it names the key and what it belongs to."""
+        for key in keys:
+            for template, what in self.refused.items():
+                if fits(template, key) is not None:
+                    raise ValueError(f"{key}: {self} with {what} is not supported; supported is {self.supported}")
 
     def __str__(self) -> str:
         return self.name

@@ -2,8 +2,17 @@
 
 from __future__ import annotations
 
+from functools import partial
+
 import torch
-from torchvision.models.resnet import Bottleneck, ResNet
+from torch import nn
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
+from torchvision.ops.misc import FrozenBatchNorm2d
+
+from gcnet.blocks.base import check_choice
+
+BLOCKS: dict[str, type[BasicBlock | Bottleneck]] = {"basic": BasicBlock, "bottleneck": Bottleneck}
+NORMS: dict[str, type[nn.Module]] = {"batch": nn.BatchNorm2d, "frozen_batch": FrozenBatchNorm2d}
 
 
 def resnet50(
@@ -26,7 +35,7 @@ def resnet50(
         >>> sum(p.numel() for p in resnet50(device="meta").parameters())
         25557032
     """
-    return _resnet((3, 4, 6, 3), num_classes, stride_in_1x1=stride_in_1x1, device=device)
+    return resnet((3, 4, 6, 3), num_classes=num_classes, stride_in_1x1=stride_in_1x1, device=device)
 
 
 def resnet101(
@@ -39,7 +48,7 @@ def resnet101(
         >>> sum(p.numel() for p in resnet101(device="meta").parameters())
         44549160
     """
-    return _resnet((3, 4, 23, 3), num_classes, stride_in_1x1=stride_in_1x1, device=device)
+    return resnet((3, 4, 23, 3), num_classes=num_classes, stride_in_1x1=stride_in_1x1, device=device)
 
 
 def resnext101_32x4d(num_classes: int = 1000, *, device: torch.device | str | None = None) -> ResNet:
@@ -50,24 +59,61 @@ def resnext101_32x4d(num_classes: int = 1000, *, device: torch.device | str | No
         >>> sum(p.numel() for p in resnext101_32x4d(device="meta").parameters())
         44177704
     """
-    return _resnet((3, 4, 23, 3), num_classes, groups=32, width_per_group=4, device=device)
+    return resnet((3, 4, 23, 3), num_classes=num_classes, groups=32, width_per_group=4, device=device)
 
 
-def _resnet(
+def resnet(
     depths: tuple[int, ...],
-    num_classes: int,
     *,
+    block: str = "bottleneck",
+    num_classes: int = 1000,
     groups: int = 1,
     width_per_group: int = 64,
     stride_in_1x1: bool = False,
-    device: torch.device | str | None,
+    norm: str = "batch",
+    norm_eps: float = 1e-5,
+    device: torch.device | str | None = None,
 ) -> ResNet:
+    """Any ResNet, ResNeXt or Wide ResNet, with torchvision's parameter names.
+
+    Args:
+        depths: residual blocks of the four stages.
+        block: ``"bottleneck"``, or ``"basic"`` as in ResNet-18 and ResNet-34.
+        num_classes: outputs of the last layer; 0 leaves it out, the output being [N, features].
+        groups: groups of the 3x3 convolutions.
+        width_per_group: channels of each group in the first stage.
+        stride_in_1x1: as in :func:`resnet50`.
+        norm: ``"batch"``, or ``"frozen_batch"`` with fixed statistics and factors, as torchvision's detectors have it.
+        norm_eps: epsilon of all norms.
+        device: as in :func:`resnet50`.
+
+    Raises:
+        ValueError: unknown ``block`` or ``norm``, not four depths, an option that basic blocks do not have.
+
+    Example:
+        >>> from gcnet.models.classifiers import resnet
+        >>> resnet((1, 1, 1, 1), block="basic", num_classes=0, device="meta").fc
+        Identity()
+    """
+    check_choice("block", block, BLOCKS)
+    check_choice("norm", norm, NORMS)
+    if len(depths) != 4 or min(depths) < 1:
+        raise ValueError(f"depths={depths} must be four numbers of at least 1, such as (3, 4, 6, 3)")
+    if block == "basic" and stride_in_1x1:
+        raise ValueError("stride_in_1x1=True goes with block='bottleneck': a basic block has no 1x1 convolution")
     with torch.device(device or torch.get_default_device()):
         model = ResNet(
-            Bottleneck, list(depths), num_classes=num_classes, groups=groups, width_per_group=width_per_group
+            BLOCKS[block],
+            list(depths),
+            num_classes=num_classes or 1,
+            groups=groups,
+            width_per_group=width_per_group,
+            norm_layer=partial(NORMS[norm], eps=norm_eps),
         )
+    if num_classes == 0:
+        model.fc = nn.Identity()
     if stride_in_1x1:
-        for block in model.modules():
-            if isinstance(block, Bottleneck):
-                block.conv1.stride, block.conv2.stride = block.conv2.stride, block.conv1.stride
+        for module in model.modules():
+            if isinstance(module, Bottleneck):
+                module.conv1.stride, module.conv2.stride = module.conv2.stride, module.conv1.stride
     return model

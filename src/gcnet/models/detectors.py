@@ -8,10 +8,15 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.resnet import ResNet
 
+from gcnet.blocks.base import check_choice
+from gcnet.models.mmdetection import CONVENTIONS, ClampedBoxCoder, PyramidAnchors, parts
+
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 
 
-def mask_rcnn(classifier: ResNet, num_classes: int = 81, **options: Any) -> MaskRCNN:
+def mask_rcnn(
+    classifier: ResNet, num_classes: int = 81, *, conventions: str = "torchvision", **options: Any
+) -> MaskRCNN:
     """Mask R-CNN with FPN (He et al., 2017; Lin et al., 2017) over a classifier, without weights of its own.
 
     The stages of the classifier become ``backbone.body`` (shared, not copied; its last layer is left out), so a
@@ -22,10 +27,14 @@ def mask_rcnn(classifier: ResNet, num_classes: int = 81, **options: Any) -> Mask
     Args:
         classifier: torchvision ResNet or ResNeXt of any depth.
         num_classes: classes with the background, 81 for COCO.
+        conventions: whose anchors, RoIAlign, choice of levels and bounds of the box coder: ``"torchvision"``,
+            ``"mmdetection1"`` (1.x and the official GCNet repository) or ``"mmdetection2"`` (2.x and 3.x). Weights
+            trained with one lose accuracy with another; shapes and names are the same.
         options: further arguments of ``torchvision.models.detection.MaskRCNN``, such as ``min_size``.
 
     Raises:
         TypeError: ``classifier`` is not a torchvision ResNet.
+        ValueError: unknown ``conventions``.
 
     Example:
         >>> import torch
@@ -39,6 +48,7 @@ def mask_rcnn(classifier: ResNet, num_classes: int = 81, **options: Any) -> Mask
         raise TypeError(
             f"mask_rcnn() takes a torchvision ResNet such as gcnet.models.resnet50(), got {type(classifier).__name__}"
         )
+    check_choice("conventions", conventions, CONVENTIONS)
     with classifier.conv1.weight.device:
         backbone = BackboneWithFPN(
             classifier,
@@ -46,4 +56,16 @@ def mask_rcnn(classifier: ResNet, num_classes: int = 81, **options: Any) -> Mask
             in_channels_list=[classifier.inplanes // 8 * 2**level for level in range(len(STAGES))],
             out_channels=256,
         )
-        return MaskRCNN(backbone, num_classes, **options)
+        detector = MaskRCNN(backbone, num_classes, **{**parts(conventions), **options})
+    if conventions != "torchvision":
+        detector.rpn.box_coder = ClampedBoxCoder(detector.rpn.box_coder.weights)
+        detector.roi_heads.box_coder = ClampedBoxCoder(detector.roi_heads.box_coder.weights)
+    return detector
+
+
+def conventions_of(detector: Any) -> str:
+    """The ``conventions`` that :func:`mask_rcnn` built ``detector`` with."""
+    anchors = detector.rpn.anchor_generator
+    if not isinstance(anchors, PyramidAnchors):
+        return "torchvision"
+    return "mmdetection1" if anchors.legacy else "mmdetection2"

@@ -1,0 +1,131 @@
+"""``gcnet convert``: a checkpoint in another layout, with a report of every key."""
+
+from __future__ import annotations
+
+import ast
+import json
+import sys
+from dataclasses import dataclass
+from typing import Annotated, Any
+
+import tyro
+
+from gcnet.checkpoints.architecture import Architecture
+from gcnet.checkpoints.conversion import Conversion, unmatched
+from gcnet.checkpoints.convert import to_ours, to_theirs
+from gcnet.layouts import NETWORK_LAYOUTS
+
+
+@dataclass(frozen=True)
+class Arguments:
+    """Convert a checkpoint between layouts, losing nothing unnoticed.
+
+    The report is always printed. Nothing is written unless every key of the file was used and none of the network is
+    missing, or the ones that are were allowed.
+    """
+
+    source: tyro.conf.Positional[str] = ""
+    """File to read: safetensors, .pth or .pt; nothing in it is executed."""
+    target: tyro.conf.Positional[str] = ""
+    """File to write: .safetensors or .pth."""
+    to: str = "gcnet"
+    """Layout to write; see --list."""
+    from_: Annotated[str, tyro.conf.arg(name="from")] = ""
+    """Layout to read, by default the one that fits."""
+    option: tuple[str, ...] = ()
+    """NAME=VALUE of what tensors do not tell, such as style=caffe or position=after_add."""
+    allow_unused: tuple[str, ...] = ()
+    """Patterns of keys of the file that may be left out, such as "decode_head.*"."""
+    allow_missing: tuple[str, ...] = ()
+    """Patterns of keys of the network that may be missing."""
+    json: bool = False
+    """Print the report as JSON."""
+    dry_run: bool = False
+    """Write nothing."""
+    list: bool = False
+    """Name the layouts."""
+
+
+def convert(argv: list[str]) -> int:
+    """Run ``gcnet convert`` with these arguments; print the report.
+
+    Returns:
+        0; 1 if keys are unused or missing that were not allowed, nothing being written; 2 after an error, which is
+        printed to stderr.
+
+    Example:
+        >>> from gcnet.checkpoints.cli import convert
+        >>> convert(["--list"])
+        mmdetection 1.x Mask R-CNN
+        ...
+        0
+    """
+    try:
+        arguments = tyro.cli(Arguments, args=argv, prog="gcnet convert", config=(tyro.conf.FlagCreatePairsOff,))
+        if arguments.list:
+            print("\n".join(NETWORK_LAYOUTS))
+            return 0
+        return _convert(arguments)
+    except (ModuleNotFoundError, OSError, ValueError, TypeError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def _convert(arguments: Arguments) -> int:
+    from gcnet.checkpoints.reader import read
+    from gcnet.checkpoints.writer import write
+
+    if not arguments.source or not (arguments.target or arguments.dry_run):
+        raise ValueError("name the file to read and the file to write, or give --dry-run")
+    contents = read(arguments.source)
+    options = parse_options(arguments.option)
+    read_in = to_ours(contents.tensors, layout=arguments.from_ or None, options=options, metadata=contents.metadata)
+    steps = [read_in]
+    if arguments.to != "gcnet":
+        steps.append(to_theirs(read_in.tensors, read_in.architecture, layout=arguments.to))
+    problems = _problems(steps, arguments)
+    reports = [step.to_dict() for step in steps]
+    print(json.dumps({"steps": reports, "problems": problems}, indent=2) if arguments.json else _text(steps, problems))
+    if problems:
+        return 1
+    if not arguments.dry_run:
+        write(arguments.target, steps[-1].tensors, _metadata(read_in.architecture, arguments.to))
+    return 0
+
+
+def _problems(steps: list[Conversion], arguments: Arguments) -> list[str]:
+    unused = [key for step in steps for key in step.unused]
+    missing = [key for step in steps for key in step.missing]
+    return unmatched("unused", unused, arguments.allow_unused) + unmatched("missing", missing, arguments.allow_missing)
+
+
+def _text(steps: list[Conversion], problems: list[str]) -> str:
+    verdict = [f"\nnot written: {len(problems)} keys are neither used nor allowed"] if problems else []
+    return "\n".join(("\n\n".join(map(str, steps)), *verdict))
+
+
+def _metadata(architecture: Architecture, to: str) -> dict[str, str]:
+    """What :func:`gcnet.load` rebuilds the network from; nothing for files of other libraries."""
+    return {"gcnet.architecture": json.dumps(architecture.to_dict())} if to == "gcnet" else {}
+
+
+def parse_options(pairs: tuple[str, ...]) -> dict[str, Any]:
+    """Options from text: numbers, tuples and None as Python writes them, all else as text.
+
+    Raises:
+        ValueError: no ``=`` in it, or one name twice.
+
+    Example:
+        >>> parse_options(("style=caffe", "subsample_size=(1, 2, 2)"))
+        {'style': 'caffe', 'subsample_size': (1, 2, 2)}
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        name, equals, text = pair.partition("=")
+        if not equals or not name or name in options:
+            raise ValueError(f"--option {pair!r} is not NAME=VALUE, or given twice; such as style=caffe")
+        try:
+            options[name] = ast.literal_eval(text)
+        except (SyntaxError, ValueError):
+            options[name] = text
+    return options

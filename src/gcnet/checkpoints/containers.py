@@ -1,0 +1,127 @@
+"""Find the weights among everything a checkpoint holds."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any, NamedTuple
+
+from torch import Tensor
+
+from gcnet.checkpoints.errors import CheckpointError
+from gcnet.checkpoints.plain import MAX_DEPTH, Plain
+from gcnet.checkpoints.tensor_record import TensorRecord
+
+#: Where weights are kept, by preference; averages (EMA) come after all of these, other names last.
+NAMES = (
+    "state_dict", "model_state_dict", "model_state", "model", "module", "net", "network", "params", "weights",
+    "generator", "backbone", "encoder",
+)  # fmt: skip
+MAX_CONTAINERS = 10_000
+
+
+class Chosen(NamedTuple):
+    """The weights, still under their keys; the rest, plain; what was decided on the way."""
+
+    weights: dict[str, Any]
+    metadata: dict[str, Any]
+    notes: tuple[str, ...]
+
+
+def choose(content: Any, container: str | None = None) -> Chosen:
+    """The state dict within ``content``: that at the path ``container``, or the one most likely meant.
+
+    Raises:
+        CheckpointError: if there is none, or none is likelier than another; lists the paths to choose from.
+    """
+    if not isinstance(content, Mapping):
+        raise CheckpointError(f"the file holds a {_kind(content)}, not a dictionary of tensors")
+    found, optimizers = _walk(content)
+    if not found:
+        raise CheckpointError(f"no tensors found in the file; its entries are {_shown(map(str, content))}")
+    path = _pick(found, container)
+    notes = []
+    if len(found) > 1:
+        others = _shown(other or "the top level" for other in found if other != path)
+        notes.append(f"weights read from {path or 'the top level'}; there are more in {others}: choose with container=")
+    elif path:
+        notes.append(f"weights read from {path}")
+    if optimizers:
+        notes.append(f"optimizer state dropped: {_shown(optimizers)}")
+    chosen = found[path]
+    taken = [chosen, *found.values(), *optimizers.values()]
+    metadata = Plain().value(_without(content, {id(mapping) for mapping in taken}, 0))
+    return Chosen(dict(chosen), metadata, tuple(notes))
+
+
+def _walk(content: Mapping[Any, Any]) -> tuple[dict[str, Mapping[Any, Any]], dict[str, Mapping[Any, Any]]]:
+    """State dicts and optimizer states by path; each mapping is visited once, whatever refers to it."""
+    found: dict[str, Mapping[Any, Any]] = {}
+    optimizers: dict[str, Mapping[Any, Any]] = {}
+    seen: set[int] = set()
+    waiting: list[tuple[str, Mapping[Any, Any], int]] = [("", content, 0)]
+    while waiting:
+        path, mapping, depth = waiting.pop(0)
+        if id(mapping) in seen or depth > MAX_DEPTH:
+            continue
+        seen.add(id(mapping))
+        if len(seen) > MAX_CONTAINERS:
+            raise CheckpointError(f"the file nests more than {MAX_CONTAINERS} dictionaries: no checkpoint does")
+        if "param_groups" in mapping or path.rpartition(".")[2].startswith("optim"):
+            optimizers[path] = mapping
+            continue
+        tensors = sum(isinstance(value, Tensor | TensorRecord) for value in mapping.values())
+        if tensors and 2 * tensors >= len(mapping):
+            found[path] = mapping
+            continue
+        for key, value in mapping.items():
+            if isinstance(value, Mapping):
+                waiting.append((f"{path}.{key}" if path else str(key), value, depth + 1))
+    return found, optimizers
+
+
+def _pick(found: Mapping[str, Any], container: str | None) -> str:
+    if container is not None:
+        matching = [path for path in found if path == container or path.startswith(f"{container}.")]
+        if len(matching) == 1:
+            return matching[0]
+        near = difflib.get_close_matches(container, found, n=1, cutoff=0)
+        raise CheckpointError(
+            f"container={container!r}: {'several' if matching else 'no'} weights there; the file holds "
+            f"{_shown(path or 'weights at the top level' for path in found)}"
+            + (f". Did you mean {near[0]!r}?" if near and near[0] else "")
+        )
+    ranked = sorted(found, key=_rank)
+    if len(ranked) > 1 and _rank(ranked[0]) == _rank(ranked[1]):
+        raise CheckpointError(f"several sets of weights in the file: choose with container= one of {_shown(ranked)}")
+    return ranked[0]
+
+
+def _rank(path: str) -> tuple[int, int]:
+    parts = path.split(".") if path else []
+    average = any("ema" in part.lower().split("_") or "averag" in part.lower() for part in parts)
+    known = [NAMES.index(part) for part in parts if part in NAMES]
+    return (0, 0) if not parts else (1 + average, min(known, default=len(NAMES)) if not average else 0)
+
+
+def _without(value: Any, taken: set[int], depth: int) -> Any:
+    if not isinstance(value, Mapping) or depth > MAX_DEPTH:
+        return value
+    if id(value) in taken:
+        return {}
+    return {
+        key: _without(item, taken, depth + 1)
+        for key, item in value.items()
+        if id(item) not in taken and not isinstance(item, Tensor | TensorRecord)
+    }
+
+
+def _kind(value: Any) -> str:
+    if isinstance(value, Tensor | TensorRecord):
+        return "single tensor"
+    return {"StandIn": getattr(value, "name", "")}.get(type(value).__name__, type(value).__name__)
+
+
+def _shown(names: Any) -> str:
+    listed = [str(name)[:80] for name in names]
+    return ", ".join(listed[:12]) + (f" and {len(listed) - 12} more" if len(listed) > 12 else "")

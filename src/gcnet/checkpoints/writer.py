@@ -1,0 +1,97 @@
+"""Write checkpoints: a file appears whole or not at all."""
+
+from __future__ import annotations
+
+import os
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import torch
+from torch import Tensor
+
+from gcnet.checkpoints.errors import CheckpointError
+
+SUFFIXES = (".safetensors", ".pth", ".pt")
+
+
+@contextmanager
+def whole_file(path: Path) -> Iterator[Path]:
+    """A temporary path in the same folder, renamed to ``path`` at the end; removed if anything fails."""
+    try:
+        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
+    partial = Path(name)
+    try:
+        yield partial
+        os.fsync(descriptor)
+        os.chmod(partial, _permissions(path))
+        os.replace(partial, path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from None
+    finally:
+        os.close(descriptor)
+        partial.unlink(missing_ok=True)
+
+
+def _permissions(path: Path) -> int:
+    """Those of the file replaced; otherwise what the process gives to new files."""
+    if path.exists():
+        return path.stat().st_mode & 0o777
+    mask = os.umask(0)
+    os.umask(mask)
+    return 0o666 & ~mask
+
+
+def write(
+    path: str | os.PathLike[str],
+    tensors: Mapping[str, Tensor],
+    metadata: Mapping[str, str] | None = None,
+    *,
+    overwrite: bool = False,
+) -> Path:
+    """Write tensors and texts to a safetensors file or a file of ``torch.save``, by the suffix of ``path``.
+
+    Args:
+        path: ends in ``.safetensors``, ``.pth`` or ``.pt``; the folder exists.
+        tensors: dense tensors by key; written contiguous and from the CPU. Tied tensors are written once each.
+        metadata: texts; in a ``.pth`` under ``"meta"``, beside ``"state_dict"``.
+        overwrite: replace an existing file, which stays as it is until the new one is whole.
+
+    Raises:
+        CheckpointError: if the suffix is another, the file exists, or the folder is missing or cannot be written.
+
+    Example:
+        >>> import torch
+        >>> from gcnet.checkpoints.reader import read
+        >>> path = write(getfixture("tmp_path") / "fc.pth", {"fc.weight": torch.ones(2, 3)}, {"epoch": "12"})
+        >>> contents = read(path)
+        >>> contents.tensors["fc.weight"].shape, contents.metadata
+        (torch.Size([2, 3]), {'meta': {'epoch': '12'}})
+    """
+    target = Path(path)
+    if target.suffix not in SUFFIXES:
+        raise CheckpointError(f"{target}: the name ends in {target.suffix!r}; write one of {', '.join(SUFFIXES)}")
+    if not target.parent.is_dir():
+        raise CheckpointError(f"{target}: the folder {target.parent} does not exist")
+    if target.is_dir():
+        raise CheckpointError(f"{target}: a folder")
+    if target.exists() and not overwrite:
+        raise CheckpointError(f"{target}: exists; give another name or overwrite=True")
+    for key, value in tensors.items():
+        if not isinstance(key, str) or not isinstance(value, Tensor):
+            raise CheckpointError(f"{key}: a {type(value).__name__}; tensors under strings are written")
+    for key, text in (metadata or {}).items():
+        if not isinstance(key, str) or not isinstance(text, str):
+            raise CheckpointError(f"metadata[{key!r}] is a {type(text).__name__}; write texts, such as json.dumps(...)")
+    plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    with whole_file(target) as partial:
+        if target.suffix == ".safetensors":
+            from gcnet.checkpoints.safetensors_file import safetensors_library
+
+            safetensors_library().torch.save_file(plain, partial, metadata=dict(metadata or {}))
+        else:
+            torch.save({"state_dict": plain, "meta": dict(metadata or {})}, partial)
+    return target

@@ -1,0 +1,98 @@
+"""Reading off a built network what it may have been built with."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from torch import nn
+from torchvision.models.detection import MaskRCNN
+from torchvision.models.resnet import ResNet
+
+from gcnet.insertion.attach import original_class
+from gcnet.models.classifiers import BLOCKS, NORMS
+from gcnet.models.detector_options import detector_options
+from gcnet.models.detectors import STAGES
+from gcnet.models.factories import SEGMENTATION, torchvision_names
+from gcnet.models.sameness import block_paths, without
+
+
+def candidates(model: nn.Module) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Names and options of the hosts that ``model`` may be, read off it; see :class:`gcnet.models.hosts.Host`."""
+    for describe in (_ours, _named):
+        try:
+            yield from describe(model, original_class(model))
+        except (AttributeError, LookupError, StopIteration, TypeError):
+            continue  # it only looks like one of these
+
+
+def _ours(model: Any, kind: type[nn.Module]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if kind is ResNet:
+        yield _resnet(model)
+    elif kind is MaskRCNN:
+        body = {"name": "resnet", "options": _resnet_options(model.backbone.body, 0)}
+        yield "mask_rcnn", {"backbone": body, **detector_options(model)}
+
+
+def _named(model: Any, kind: type[nn.Module]) -> Iterator[tuple[str, dict[str, Any]]]:
+    if hasattr(model, "pretrained_cfg"):
+        yield f"timm:{model.pretrained_cfg['architecture']}", _timm_options(model)
+    elif kind.__module__.startswith("torchvision."):
+        size = sum(parameter.numel() for parameter in model.parameters())
+        for name in torchvision_names(kind, size):
+            yield f"torchvision:{name}", _torchvision_options(name, model)
+
+
+def _resnet(model: Any) -> tuple[str, dict[str, Any]]:
+    flat = _resnet_options(model, getattr(model.fc, "out_features", 0))
+    if isinstance(model.conv1, nn.Conv2d):
+        return "resnet", flat
+    kernels = {
+        path: module.kernel_size[0]
+        for path, module in without(block_paths(model), dict(model.named_modules())).items()
+        if isinstance(module, nn.Conv3d) and module.kernel_size[0] != 1
+    }
+    return "inflated", {"of": {"name": "resnet", "options": flat}, "time_kernel": kernels}
+
+
+def _resnet_options(net: Any, num_classes: int) -> dict[str, Any]:
+    """Options of :func:`gcnet.models.classifiers.resnet`, off the stages of a classifier or of a detector's body."""
+    first = net.layer1[0]
+    block = next(name for name, kind in BLOCKS.items() if original_class(first) is kind)
+    bottleneck = block == "bottleneck"
+    groups = first.conv2.groups if bottleneck else 1
+    frozen = type(net.bn1) is NORMS["frozen_batch"]
+    return {
+        "depths": tuple(len(getattr(net, stage)) for stage in STAGES),
+        "block": block,
+        "num_classes": num_classes,
+        "groups": groups,
+        "width_per_group": first.conv1.out_channels // groups,
+        "stride_in_1x1": bottleneck and net.layer2[0].conv1.stride[-1] != 1,
+        "norm": "frozen_batch" if frozen else "batch",
+        "norm_eps": net.bn1.eps,
+    }
+
+
+def _timm_options(model: Any) -> dict[str, Any]:
+    first = model.pretrained_cfg.get("first_conv")
+    options = {"num_classes": model.num_classes}
+    if isinstance(first, str):
+        conv = model.get_submodule(first)
+        options["in_chans"] = conv.in_channels
+    return options
+
+
+def _torchvision_options(name: str, model: Any) -> dict[str, Any]:
+    if name in SEGMENTATION:
+        has_auxiliary = getattr(model, "aux_classifier", None) is not None
+        last = [module for module in model.classifier.modules() if isinstance(module, nn.Conv2d)][-1]
+        return {"num_classes": last.out_channels} | ({"aux_loss": True} if has_auxiliary else {})
+    if hasattr(model, "roi_heads"):
+        return {"num_classes": model.roi_heads.box_predictor.cls_score.out_features}
+    layers = [
+        module
+        for module in without(block_paths(model), dict(model.named_modules())).values()
+        if isinstance(module, nn.Linear)
+    ]
+    return {"num_classes": layers[-1].out_features} if layers else {}

@@ -1,0 +1,85 @@
+"""gcnet convert: report, exit status, and that nothing is written unless all is well."""
+
+import json
+
+import pytest
+import torch
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
+from torchvision.models.resnet import BasicBlock, ResNet
+
+from gcnet.checkpoints.cli import convert, parse_options
+from gcnet.cli import main
+
+
+@pytest.fixture
+def source(tmp_path):
+    state = ResNet(BasicBlock, (1, 1, 1, 1), num_classes=3).state_dict()
+    tensors = {f"backbone.{key}": value for key, value in state.items() if not key.startswith("fc.")}
+    tensors |= {f"head.{key}": value for key, value in state.items() if key.startswith("fc.")}
+    save_file(tensors, tmp_path / "mm.safetensors")
+    return tmp_path / "mm.safetensors"
+
+
+def add(source, key):
+    save_file({**load_file(source), key: torch.zeros(2)}, source)
+
+
+def test_there_and_back_is_the_same_file(source, tmp_path, capsys):
+    ours, back = tmp_path / "ours.safetensors", tmp_path / "back.safetensors"
+    assert main(["convert", str(source), str(ours)]) == 0
+    assert "mm ResNet -> gcnet" in capsys.readouterr().out
+    with safe_open(ours, "pt") as file:
+        assert file.metadata()
+    assert convert([str(ours), str(back), "--to", "mm ResNet"]) == 0
+    first, last = load_file(source), load_file(back)
+    assert first.keys() == last.keys()
+    assert all(torch.equal(first[key], last[key]) for key in first)
+
+
+def test_unused_keys_stop_it_until_they_are_allowed(source, tmp_path, capsys):
+    add(source, "decode_head.conv_seg.weight")
+    target = tmp_path / "ours.safetensors"
+    assert convert([str(source), str(target)]) == 1
+    assert not target.exists()
+    assert "decode_head.conv_seg.weight" in capsys.readouterr().out
+    assert convert([str(source), str(target), "--allow-unused", "decode_head.*"]) == 0
+    assert target.exists()
+
+
+def test_dry_run_and_json(source, tmp_path, capsys):
+    assert convert([str(source), "--dry-run", "--json"]) == 0
+    report = json.loads(capsys.readouterr().out)
+    assert report["problems"] == []
+    assert report["steps"][0]["source"] == "mm ResNet"
+    assert [path.name for path in tmp_path.iterdir()] == ["mm.safetensors"]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["--from", "mm RasNet"], "did you mean 'mm ResNet'"),
+        (["--to", "tim ResNet"], "did you mean 'timm ResNet'"),
+        (["--option", "stile=caffe"], "did you mean 'style'"),
+        (["--option", "style"], "is not NAME=VALUE"),
+        (["--allow-unused", "neck.*"], "matches none of the 0 unused keys"),
+    ],
+)
+def test_errors_are_told_and_nothing_is_written(source, tmp_path, capsys, arguments, message):
+    target = tmp_path / "ours.safetensors"
+    assert convert([str(source), str(target), *arguments]) == 2
+    assert message in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_list_names_the_layouts(capsys):
+    assert convert(["--list"]) == 0
+    assert "timm ResNet" in capsys.readouterr().out.splitlines()
+
+
+def test_options_are_python_values_or_text():
+    assert parse_options(("scale=None", "style=caffe", "norm_eps=1e-6")) == {
+        "scale": None,
+        "style": "caffe",
+        "norm_eps": 1e-6,
+    }
