@@ -31,6 +31,7 @@ def test_version(capsys):
 
 
 ARGUMENTS = {
+    "convert": ["a.pth", "b.pth"],
     "bench": ["--list"],
     "cost": ["resnet50"],
     "demo": [],
