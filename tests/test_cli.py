@@ -35,7 +35,9 @@ ARGUMENTS = {
     "convert": ["--list"],
     "cost": ["resnet50"],
     "demo": [],
+    "export": ["resnet18", "out.pt2", "--to", "pt2"],
     "train": ["classification", "--data", "photos"],
+    "verify": ["a.pth", "b.pth"],
 }
 
 

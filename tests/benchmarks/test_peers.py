@@ -29,6 +29,9 @@ def test_every_name_that_is_asked_by_default_exists():
         ("torchvision", "gc/c2/forward", "squeeze-and-excitation only"),
         ("mmcv", "se/c2/forward", "no squeeze-and-excitation"),
         ("plain", "se/c2/forward", "floor of a block is copy"),
+        ("onnx", "gc/c2/forward+backward", "run forward"),
+        ("onnx", "gc/c3-channels_last/forward", "contiguous float32"),
+        ("aoti", "se/c2/forward+backward", "run forward"),
         ("copy", "network/resnet50-batch8/forward", "floor of a network is plain"),
     ],
 )
@@ -117,3 +120,22 @@ def test_a_compiled_case_compiles_everybody_once(monkeypatch):
     case = Case(**{**vars(case.shrunk()), "compiled": True})
     contestants(case, build(case, "cpu"), ["plain", "compile"])
     assert len(seen) == 3
+
+
+@pytest.mark.parametrize(
+    ("name", "case"),
+    [
+        ("onnx", "gc/tiny/forward"),
+        ("onnx", "nl/softmax-p784/forward"),
+        ("aoti", "gc/c3-channels_last/forward"),
+        pytest.param("onnx", "network/resnet50-batch8/forward", marks=pytest.mark.slow),
+        pytest.param("aoti", "network/resnet50-batch8/forward", marks=pytest.mark.slow),
+    ],
+)
+def test_exported_programs_compute_the_same(name, case):
+    pytest.importorskip("onnxruntime")
+    pytest.importorskip("onnxscript")
+    small = _small(case)
+    ours, given = build(small, "cpu"), inputs(small, "cpu")[0]
+    (expected,), (found,) = (call(one, small, given) for one in (ours, contestant(name, small, ours).module))
+    torch.testing.assert_close(found, expected, rtol=1e-4, atol=1e-5)

@@ -6,21 +6,15 @@ import json
 import sys
 from collections.abc import Mapping
 from dataclasses import asdict, dataclass
-from fractions import Fraction
-from typing import Any
 
 import torch
 import tyro
-from torch import nn
 
 from gcnet.analysis.cost import Cost, ModuleCost
 from gcnet.analysis.cost import cost as count
 from gcnet.analysis.table import format_table, with_unit
-from gcnet.blocks.base import check_choice
-from gcnet.blocks.names import block_spec
-from gcnet.insertion import insert
+from gcnet.insertion.options import STAGES, insert_named, parse_size
 
-_STAGES = ("c2", "c3", "c4", "c5")
 _CONTAINERS = ("backbone", "body", "features", "stages", "blocks", "layers")
 
 
@@ -88,12 +82,19 @@ def _compare(arguments: Arguments) -> str:
         raise ValueError("name a backbone, such as resnet50, or give --paper")
     from gcnet.analysis.backbones import backbone
 
-    ratio = parse_ratio(arguments.ratio)
     with torch.device("meta"):
         model, size = backbone(arguments.backbone)
     shape = (1, *(parse_size(arguments.input) if arguments.input else size))
     host = count(model, shape)
-    spec = _insert(model, arguments, ratio)
+    spec = insert_named(
+        model,
+        arguments.block,
+        ratio=arguments.ratio,
+        stages=arguments.stages,
+        match=arguments.match,
+        blocks=arguments.blocks,
+        position=arguments.position,
+    )
     full = count(model, shape) if spec else host
     if arguments.json:
         return json.dumps(
@@ -111,79 +112,6 @@ def _compare(arguments: Arguments) -> str:
     if spec:
         title += f"\n{len(full.blocks)} x {spec!r}"
     return f"{title}\n\n{_table(host, full)}" + (f"\n{_shares(host, full)}" if spec else "")
-
-
-def _insert(model: nn.Module, arguments: Arguments, ratio: float | None) -> Any:
-    """Insert what the arguments ask for; the spec, or None for no block."""
-    spec = block_spec(arguments.block, ratio, init="identity")
-    if spec is not None:
-        stages = parse_stages(arguments.stages or "c3-c5") if arguments.stages or not arguments.match else None
-        insert(
-            model,
-            spec,
-            stages=stages,
-            match=arguments.match or None,
-            blocks=arguments.blocks or None,
-            position=arguments.position or None,
-        )
-    return spec
-
-
-def parse_stages(text: str) -> tuple[str, ...]:
-    """Stage names from text.
-
-    Raises:
-        ValueError: an unknown stage, with the nearest one.
-
-    Example:
-        >>> parse_stages("c3-c5"), parse_stages("c2,c4")
-        (('c3', 'c4', 'c5'), ('c2', 'c4'))
-    """
-    stages: list[str] = []
-    for part in text.split(","):
-        first, _, last = part.strip().partition("-")
-        ends = [_stage(end) for end in (first, last or first)]
-        if ends[0] > ends[1]:
-            raise ValueError(f"stages {part!r} run backwards; write {last}-{first}")
-        stages += [_STAGES[i] for i in range(ends[0], ends[1] + 1) if _STAGES[i] not in stages]
-    return tuple(stages)
-
-
-def _stage(name: str) -> int:
-    check_choice("stage", name, _STAGES)
-    return _STAGES.index(name)
-
-
-def parse_ratio(text: str) -> float | None:
-    """A ratio from text, None if empty.
-
-    Raises:
-        ValueError: not a number or fraction.
-
-    Example:
-        >>> parse_ratio("1/16"), parse_ratio("0.25")
-        (0.0625, 0.25)
-    """
-    try:
-        return float(Fraction(text)) if text else None
-    except (ValueError, ZeroDivisionError):
-        raise ValueError(f"ratio {text!r} is not a number such as 1/16") from None
-
-
-def parse_size(text: str) -> tuple[int, ...]:
-    """The size of one sample from text.
-
-    Raises:
-        ValueError: not positive integers joined by x.
-
-    Example:
-        >>> parse_size("3x800x1280")
-        (3, 800, 1280)
-    """
-    parts = text.split("x")
-    if not all(part.isdecimal() and int(part) for part in parts):
-        raise ValueError(f"input {text!r} is not the size of one sample, such as 3x224x224")
-    return tuple(int(part) for part in parts)
 
 
 _COLUMNS = {"params": "parameters", "macs": "multiply-adds", "activation_bytes": "activation bytes"}
@@ -227,7 +155,7 @@ def _parts(modules: Mapping[str, ModuleCost], parent: str = "") -> list[tuple[st
         if name in _CONTAINERS and 1 < len(_children(modules, path)) <= 12:
             parts += _parts(modules, path)
         elif name in ("layer1", "layer2", "layer3", "layer4"):
-            parts.append((_STAGES[int(name[-1]) - 1], path))
+            parts.append((STAGES[int(name[-1]) - 1], path))
         else:
             parts.append((path, path))
     return parts

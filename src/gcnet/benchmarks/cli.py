@@ -38,7 +38,8 @@ class Arguments:
     """Name or pattern such as "gc/*", once for each; by default all, or with --quick a few. See --list."""
     vs: str = ""
     """Contestants, joined by commas: mmcv, timm, torchvision, published (the published operations in plain PyTorch),
-    compile (torch.compile of those), our implementations by name, such as eager, and as floors copy (of the map) and
+    compile (torch.compile of those), onnx and aoti (ours exported, run by ONNX Runtime and AOTInductor, forward),
+    our implementations by name, such as eager, and as floors copy (of the map) and
     plain (the network without blocks). What cannot run is named below the table. By default those that fit, without
     compile and our own."""
     device: str = ""

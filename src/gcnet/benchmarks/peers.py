@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import copy
 import importlib
+import tempfile
 import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass, field
 from math import prod
+from pathlib import Path
 from types import ModuleType
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
-from gcnet.benchmarks.cases import Case
+from gcnet.benchmarks.cases import FORWARD, Case
 from gcnet.benchmarks.published import as_published
+from gcnet.benchmarks.workload import inputs
 from gcnet.blocks import GlobalContext, NonLocal, SqueezeExcite
+from gcnet.export.formats import FORMATS, Run
 from gcnet.insertion import remove
 from gcnet.insertion.attach import added_blocks
 from gcnet.layouts.twin import known, restore
@@ -71,8 +75,8 @@ def peers() -> tuple[str, ...]:
 
     Example:
         >>> from gcnet.benchmarks.peers import peers
-        >>> peers()[:6]
-        ('mmcv', 'timm', 'torchvision', 'published', 'compile', 'copy')
+        >>> peers()[:8]
+        ('mmcv', 'timm', 'torchvision', 'published', 'compile', 'onnx', 'aoti', 'copy')
     """
     return (*_PEERS, *BACKENDS)
 
@@ -106,6 +110,35 @@ def _published(case: Case, ours: nn.Module) -> Contestant:
 def _compiled(case: Case, ours: nn.Module) -> Contestant:
     module: Any = torch.compile(_published(case, ours).module, dynamic=False)
     return Contestant("compile", module)
+
+
+class _Program(nn.Module):
+    def __init__(self, run: Run) -> None:
+        super().__init__()
+        self.run = run
+
+    def forward(self, x: Tensor) -> Tensor:
+        return self.run(x)[0]
+
+
+def _exported(to: str) -> Callable[[Case, nn.Module], Contestant]:
+    """Ours as an exported program of one shape, without gcnet's kernels."""
+
+    def make(case: Case, ours: nn.Module) -> Contestant:
+        if case.mode != FORWARD or case.compiled or next(ours.parameters()).is_cuda:
+            raise InapplicableError("exported programs run forward, uncompiled, on CPUs")
+        if to == "onnx":
+            if case.dtype != torch.float32 or case.layout != "contiguous":
+                raise InapplicableError("ONNX Runtime is given contiguous float32 maps")
+            for module in ("onnx", "onnxscript", "onnxruntime"):
+                _imported(module, '"gcnet[export]"')
+        with tempfile.TemporaryDirectory() as folder, torch.no_grad():
+            path = Path(folder, f"program{FORMATS[to].suffix}")
+            program = torch.export.export(copy.deepcopy(ours).eval(), (inputs(case, "cpu")[0].x,))
+            FORMATS[to].write(program, ["output"], path)
+            return Contestant(to, _Program(FORMATS[to].load(path)))
+
+    return make
 
 
 class _Copy(nn.Module):
@@ -241,6 +274,8 @@ _PEERS: dict[str, Callable[[Case, nn.Module], Contestant]] = {
     "torchvision": _foreign("torchvision", _torchvision),
     "published": _published,
     "compile": _compiled,
+    "onnx": _exported("onnx"),
+    "aoti": _exported("aoti"),
     "copy": _copy,
     "plain": _plain,
 }
