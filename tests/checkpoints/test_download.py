@@ -22,7 +22,7 @@ class _Handler(http.server.BaseHTTPRequestHandler):
             return
         if self.path == "/elsewhere.pth":
             self.send_response(302)
-            self.send_header("Location", "file:///etc/passwd")
+            self.send_header("Location", "ftp://127.0.0.1/model.pth")
             self.end_headers()
             return
         self.send_response(200)
@@ -73,7 +73,7 @@ def test_a_cached_file_with_another_hash_is_fetched_again(server):
         ("missing.pth", {}, "the server answers 404"),
         ("page.pth", {}, "a web page"),
         ("cut.pth", {}, "the connection ended after"),
-        ("elsewhere.pth", {}, "redirect"),
+        ("elsewhere.pth", {}, "redirected to ftp"),
         ("model.pth", {"max_bytes": 100}, "more than max_bytes=100"),
         ("unsized.pth", {"max_bytes": 100}, "more than max_bytes=100"),
         ("model.pth", {"sha256": "0" * 64}, "its sha256 is"),

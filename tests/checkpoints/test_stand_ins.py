@@ -81,7 +81,7 @@ def test_what_training_scripts_leave_behind(tmp_path):
         "when": datetime.date(2020, 1, 2),
         "seen": {1},
         "counts": collections.defaultdict(list, a=[1]),
-        "random": np.random.get_state(),
+        "random": np.random.default_rng(0).bit_generator.state,
     }
     torch.save(content, tmp_path / "model.pth")
     metadata = read(tmp_path / "model.pth").metadata
