@@ -113,7 +113,7 @@ class TestSELayer:
         reading = SE_LAYOUT.read(theirs, {"gate_function": "hard_sigmoid"})
         assert (reading.channels, reading.options["hidden"]) == (32, 8)
         assert reading.options["gate_function"] == "hard_sigmoid"
-        assert reading.assumed == {"activation": "relu"}
+        assert reading.assumed == {}
 
     def test_formula(self):
         x = torch.randn(2, 32, 5, 6, dtype=torch.float64)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from typing import Any
 
+from gcnet.blocks.context_block import ContextBlock
 from gcnet.blocks.global_context import GlobalContext
 from gcnet.blocks.non_local import NonLocal
+from gcnet.layouts.global_context import global_context_layout
+from gcnet.layouts.non_local import NonLocalSource
+from gcnet.layouts.reading import check_gate, check_writable
 from gcnet.layouts.table import (
     BATCH_NORM,
     RELU,
+    BlockLayout,
     Foreign,
     Key,
     Reading,
@@ -81,3 +87,28 @@ FOREIGN = (
         for dims in (1, 2, 3)
     ),
 )
+
+_CONTEXT_BLOCK = global_context_layout("mmcv ContextBlock", CONTEXT_BLOCK, norm_eps=1e-5)
+
+
+def _write_context_block(block: Any, dims: int) -> tuple[Key, ...]:
+    if not isinstance(block, ContextBlock):
+        return _CONTEXT_BLOCK.write(block, dims)
+    check_writable(_CONTEXT_BLOCK.name, block, ContextBlock, dims)
+    if block.channel_mul_conv is not None:
+        check_gate(_CONTEXT_BLOCK.name, block.gate)
+    return tuple(Key(key.theirs, key.theirs) for key in CONTEXT_BLOCK)
+
+
+NON_LOCAL = NonLocalSource(
+    name="mmcv NonLocal",
+    keys=lambda dims, subsampled, norm: non_local_keys(dims, subsampled=subsampled),
+    pairwise={
+        "embedded_gaussian": "",
+        **{name: f"mode={name!r}" for name in ("dot_product", "gaussian", "concatenation")},
+    },
+    scales={"inverse_sqrt": "", "none": "use_scale=False"},
+    subsample="after",
+    bias_with_norm=False,
+)
+BLOCK_LAYOUTS: tuple[BlockLayout, ...] = (replace(_CONTEXT_BLOCK, write=_write_context_block), NON_LOCAL.layout)

@@ -7,39 +7,21 @@ zero in ours, and dropped on the way back, since the background is never decoded
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
-from torch import Tensor
 
-from gcnet.blocks.squeeze_excite import SqueezeExcite
 from gcnet.layouts.network import Child, NetworkLayout, Rename
-from gcnet.layouts.table import BlockLayout, Change, Key, Reading, conv
+from gcnet.layouts.squeeze_excite import squeeze_excite_layout
+from gcnet.layouts.table import Change, conv
 
 SE_LAYER = (*conv("conv1.conv", "scale.reduce"), *conv("conv2.conv", "scale.expand"))
-
-
-def _read_se(tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> Reading:
-    hidden, channels = tensors["conv1.conv.weight"].shape[:2]
-    usual = {"activation": "relu", "gate_function": "sigmoid"}
-    assumed = {name: value for name, value in usual.items() if name not in options}
-    return Reading(channels, {"hidden": hidden, **assumed, **options}, SE_LAYER, assumed)
-
-
-def _write_se(block: SqueezeExcite, dims: int) -> tuple[Key, ...]:
-    if dims != 2:
-        raise ValueError(f"mmdetection SELayer has 2 spatial axes, not {dims}")
-    if block.gate != "published":
-        raise ValueError(f"mmdetection SELayer has no gate={block.gate!r}, only 'published'")
-    if block.scale.expand.bias is None:
-        raise ValueError("mmdetection SELayer has biases, this block has bias=False")
-    return SE_LAYER
-
-
-SE_LAYOUT = BlockLayout(
-    "mmdetection SELayer", SqueezeExcite, (("conv1.conv.weight", "conv2.conv.weight"),), _read_se, _write_se
+SE_LAYOUT = squeeze_excite_layout(
+    "mmdetection SELayer",
+    SE_LAYER,
+    gates={"sigmoid": "", "hard_sigmoid": "act_cfg=(dict(type='ReLU'), dict(type='HSigmoid', bias=3.0, divisor=6.0))"},
 )
+BLOCK_LAYOUTS = (SE_LAYOUT,)
 
 #: The background, last in theirs, is first in ours.
 BACKGROUND_FIRST = Change("background class first", lambda rows: rows.roll(1, 0), lambda rows: rows.roll(-1, 0))

@@ -56,6 +56,8 @@ class BlockLayout:
             the user gives win over what is assumed. ValueError names what ours cannot express.
         write: (our block, spatial axes) -> keys, with the changes that this block needs, such as another logit scale.
             ValueError names what the layout cannot express, such as a centred gate.
+        needs: our block -> what the constructor of the source must be given for what its tensors do not tell and its
+            defaults do not do, such as ``"use_scale=False"``.
     """
 
     name: str
@@ -63,6 +65,7 @@ class BlockLayout:
     anchors: tuple[tuple[str, ...], ...]
     read: Callable[[Mapping[str, Tensor], Mapping[str, Any]], Reading]
     write: Callable[[Any, int], tuple[Key, ...]]
+    needs: Callable[[Any], tuple[str, ...]] = lambda block: ()
 
     def __str__(self) -> str:
         return self.name

@@ -7,6 +7,9 @@ from typing import Any
 from gcnet.blocks.global_context import GlobalContext
 from gcnet.blocks.non_local import NonLocal
 from gcnet.blocks.squeeze_excite import SqueezeExcite
+from gcnet.layouts.global_context import global_context_layout
+from gcnet.layouts.non_local import NonLocalSource
+from gcnet.layouts.squeeze_excite import squeeze_excite_layout
 from gcnet.layouts.table import (
     ACTIVATIONS,
     BATCH_NORM,
@@ -106,4 +109,19 @@ FOREIGN = (
     Foreign("timm.models.senet.SEModule", SqueezeExcite, _senet_module),
     Foreign("timm.models._efficientnet_blocks.SqueezeExcite", SqueezeExcite, _efficientnet_squeeze_excite),
     Foreign("timm.layers.non_local_attn.NonLocalAttn", NonLocal, _non_local_attn),
+)
+_ACTIVATIONS = {"relu": "", "silu": "act_layer='silu'"}
+_GATES = {"sigmoid": "", "hard_sigmoid": "gate_layer='hard_sigmoid'"}
+BLOCK_LAYOUTS = (
+    global_context_layout("timm GlobalContext", GLOBAL_CONTEXT, norm_eps=1e-6),
+    squeeze_excite_layout("timm SEModule", SE_MODULE, bias=(True, False), activations=_ACTIVATIONS, gates=_GATES),
+    squeeze_excite_layout("timm SqueezeExcite", EFFICIENTNET_SQUEEZE_EXCITE, activations=_ACTIVATIONS, gates=_GATES),
+    NonLocalSource(
+        name="timm NonLocalAttn",
+        keys=lambda dims, subsampled, norm: NON_LOCAL_ATTN,
+        pairwise={"embedded_gaussian": ""},
+        scales={"inverse_sqrt_input": "", "none": "use_scale=False"},
+        dims=(2,),
+        norm=(True,),
+    ).layout,
 )

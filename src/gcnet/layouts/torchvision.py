@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from gcnet.blocks.squeeze_excite import SqueezeExcite
+from gcnet.layouts.squeeze_excite import squeeze_excite_layout
 from gcnet.layouts.table import ACTIVATIONS, GATES, Foreign, Reading, conv, translate
 
 SQUEEZE_EXCITATION = (*conv("fc1", "scale.reduce"), *conv("fc2", "scale.expand"))
@@ -20,3 +21,11 @@ def _squeeze_excitation(module: Any) -> Reading:
 
 
 FOREIGN = (Foreign("torchvision.ops.misc.SqueezeExcitation", SqueezeExcite, _squeeze_excitation),)
+BLOCK_LAYOUTS = (
+    squeeze_excite_layout(
+        "torchvision SqueezeExcitation",
+        SQUEEZE_EXCITATION,
+        activations={"relu": "", "silu": "activation=torch.nn.SiLU"},
+        gates={"sigmoid": "", "hard_sigmoid": "scale_activation=torch.nn.Hardsigmoid"},
+    ),
+)
