@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from gcnet.insertion.plan import Plan, Site
 from gcnet.insertion.probe import conv_dims
 from gcnet.insertion.state import unwrapped
 from gcnet.models.hosts import Host, describe_host
-from gcnet.models.sameness import block_paths, built_alike
+from gcnet.models.sameness import block_paths, first_difference
 
 
 @dataclass(frozen=True)
@@ -191,9 +192,16 @@ class Architecture:
             ValueError: a block that does not fit, or another one in its place.
             RuntimeError: a block to be put into a model that is compiled or distributed already.
         """
+        with self.inserting(model):
+            pass
+
+    @contextmanager
+    def inserting(self, model: nn.Module) -> Iterator[None]:
+        """Context in which ``model`` has the blocks; they are taken out again if it ends in an exception."""
         with ExitStack() as undo:
             for block in self.blocks:
                 block.put_into(model, undo)
+            yield
             undo.pop_all()
         for placed in self.placed:
             switch(model.get_submodule(placed.block_path), placed.enabled)
@@ -258,7 +266,7 @@ def _is(module: nn.Module, spec: BlockSpec, channels: int, dims: int) -> bool:
     if original_class(module) is not spec.block:
         return False
     inside = [place.name for place in places_of(module)]
-    return built_alike(module, spec.build(channels, dims=dims, device="meta"), inside)
+    return first_difference(module, spec.build(channels, dims=dims, device="meta"), inside) is None
 
 
 def _module(model: nn.Module, path: str) -> nn.Module:

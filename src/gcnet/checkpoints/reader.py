@@ -141,7 +141,8 @@ def _contents(content: Any, kind: str, container: str | None, max_bytes: int, al
     notes = list(chosen.notes)
     if weights.keys() != named.keys():
         notes.append(f"not tensors, left out: {', '.join(sorted(named.keys() - weights.keys())[:12])}")
-    stripped, said = strip(weights)
+    ours = "gcnet" in chosen.metadata  # whose keys are those of the model itself
+    stripped, said = (weights, ()) if ours else strip(weights)
     total = 0
     tensors = {}
     for key, value in stripped.items():
