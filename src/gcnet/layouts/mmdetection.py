@@ -47,7 +47,7 @@ BACKGROUND_FIRST = Change("background class first", lambda rows: rows.roll(1, 0)
 
 def _rows_of_background(count: int) -> Change:
     return Change(
-        f"{count} zero row{'s' * (count > 1)} for the background",
+        f"{count} row{'s' * (count > 1)} of the background, zero in ours",
         lambda rows: torch.cat([rows.new_zeros(count, *rows.shape[1:]), rows]),
         lambda rows: rows[count:],
     )

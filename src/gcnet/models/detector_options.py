@@ -6,6 +6,8 @@ from typing import Any, NamedTuple
 
 from torch import nn
 
+from gcnet.models.detectors import conventions_of
+
 
 class Option(NamedTuple):
     """Type of an option of ``torchvision.models.detection.MaskRCNN``, and where the built network keeps it."""
@@ -44,7 +46,7 @@ OPTIONS: dict[str, Option] = {
 
 
 def detector_options(model: nn.Module) -> dict[str, Any]:
-    """Every option of :data:`OPTIONS` as ``model`` has it.
+    """Every option of :data:`OPTIONS` as ``model`` has it, and its ``conventions``.
 
     Raises:
         AttributeError: a model that is built otherwise.
@@ -54,7 +56,7 @@ def detector_options(model: nn.Module) -> dict[str, Any]:
         >>> detector_options(mask_rcnn(resnet50(device="meta"), 7, box_nms_thresh=0.3))["box_nms_thresh"]
         0.3
     """
-    return {name: _at(model, option.path) for name, option in OPTIONS.items()}
+    return {name: _at(model, option.path) for name, option in OPTIONS.items()} | {"conventions": conventions_of(model)}
 
 
 def _at(model: nn.Module, path: str) -> Any:

@@ -22,7 +22,7 @@ from gcnet.models.sameness import block_paths, first_difference
 #: Family -> option -> type. The first option of the first three is required.
 _HINTS: dict[str, Mapping[str, Any]] = {
     "resnet": hints_of(resnet, left_out=("device", "return")),
-    "mask_rcnn": {"backbone": dict, **{name: option.kind for name, option in OPTIONS.items()}},
+    "mask_rcnn": {"backbone": dict, "conventions": str, **{name: option.kind for name, option in OPTIONS.items()}},
     "inflated": {"of": dict, "time_kernel": dict},
     "torchvision": TORCHVISION_OPTIONS,
     "timm": TIMM_OPTIONS,
