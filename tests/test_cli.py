@@ -30,7 +30,13 @@ def test_version(capsys):
     assert capsys.readouterr().out == f"gcnet {gcnet.__version__}\n"
 
 
-ARGUMENTS = {"bench": ["--list"], "cost": ["resnet50"], "demo": [], "train": ["classification", "--data", "photos"]}
+ARGUMENTS = {
+    "bench": ["--list"],
+    "convert": ["--list"],
+    "cost": ["resnet50"],
+    "demo": [],
+    "train": ["classification", "--data", "photos"],
+}
 
 
 @pytest.mark.parametrize("verb", cli.VERBS)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
-from torchvision.models.resnet import BasicBlock, ResNet
+from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 from gcnet.checkpoints.cli import convert, parse_options
 from gcnet.cli import main
@@ -83,3 +83,14 @@ def test_options_are_python_values_or_text():
         "style": "caffe",
         "norm_eps": 1e-6,
     }
+
+
+def test_the_configuration_in_an_old_file_tells_the_style(tmp_path, capsys):
+    state = ResNet(Bottleneck, (1, 1, 1, 1)).state_dict()
+    tensors = {f"backbone.{key}": value for key, value in state.items() if not key.startswith("fc.")}
+    config = "model = dict(backbone=dict(type='ResNet', style='caffe'))"
+    torch.save({"meta": {"config": config}, "state_dict": tensors}, tmp_path / "mm.pth")
+    assert convert([str(tmp_path / "mm.pth"), str(tmp_path / "ours.safetensors")]) == 0
+    assert "style" not in capsys.readouterr().out
+    with safe_open(tmp_path / "ours.safetensors", "pt") as file:
+        assert '"stride_in_1x1": true' in str(file.metadata())

@@ -329,3 +329,12 @@ def test_what_the_target_cannot_express_is_refused():
     with pytest.raises(ValueError, match="needs the architecture"):
         to_theirs(model.state_dict(), layout="timm ResNet")
     assert Architecture.of(model).placed
+
+
+def test_another_activation_is_refused_where_it_is_fixed():
+    model = resnet(SHALLOW, num_classes=0)
+    spec = gcnet.SqueezeExcite.spec(ratio=1 / 4, activation="silu", init="published", gate="published")
+    gcnet.insert(model, spec, stages="c5", position="after_1x1")
+    assert to_theirs(model, layout="timm ResNet").complete
+    with pytest.raises(ValueError, match=r"senet\.pytorch SELayer has no activation='silu', only 'relu'"):
+        to_theirs(model, layout="senet.pytorch ResNet")

@@ -85,7 +85,10 @@ def _convert(arguments: Arguments) -> int:
         steps.append(to_theirs(read_in.tensors, read_in.architecture, layout=arguments.to))
     problems = _problems(steps, arguments)
     reports = [step.to_dict() for step in steps]
-    print(json.dumps({"steps": reports, "problems": problems}, indent=2) if arguments.json else _text(steps, problems))
+    if arguments.json:
+        print(json.dumps({"notes": contents.notes, "steps": reports, "problems": problems}, indent=2))
+    else:
+        print(_text(contents.notes, steps, problems))
     if problems:
         return 1
     if not arguments.dry_run:
@@ -99,9 +102,9 @@ def _problems(steps: list[Conversion], arguments: Arguments) -> list[str]:
     return unmatched("unused", unused, arguments.allow_unused) + unmatched("missing", missing, arguments.allow_missing)
 
 
-def _text(steps: list[Conversion], problems: list[str]) -> str:
+def _text(notes: tuple[str, ...], steps: list[Conversion], problems: list[str]) -> str:
     verdict = [f"\nnot written: {len(problems)} keys are neither used nor allowed"] if problems else []
-    return "\n".join(("\n\n".join(map(str, steps)), *verdict))
+    return "\n".join((*notes, "\n\n".join(map(str, steps)), *verdict))
 
 
 def _metadata(architecture: Architecture, to: str) -> dict[str, str]:

@@ -21,7 +21,7 @@ _CHUNK = 2**20
 class _OnlyWeb(urllib.request.HTTPRedirectHandler):
     """Follows redirects to http(s) addresses only."""
 
-    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]  # noqa: ANN001, ANN201
+    def redirect_request(self, req, fp, code, msg, headers, newurl):  # type: ignore[no-untyped-def]
         if urllib.parse.urlsplit(newurl).scheme not in ("http", "https"):
             raise CheckpointError(f"redirected to {newurl}, which is not a web address")
         return super().redirect_request(req, fp, code, msg, headers, newurl)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import pickletools
-from typing import NamedTuple, Protocol
+from typing import IO, NamedTuple, Protocol, cast
 
 from gcnet.checkpoints.errors import CheckpointError
 
@@ -42,7 +42,7 @@ def scan(stream: Stream) -> Scan:
     """
     machine = _Machine()
     try:
-        for count, (opcode, argument, _) in enumerate(pickletools.genops(stream)):
+        for count, (opcode, argument, _) in enumerate(pickletools.genops(cast(IO[bytes], stream))):
             if count >= MAX_OPCODES:
                 raise CheckpointError(f"a pickle of more than {MAX_OPCODES} opcodes is no checkpoint")
             machine.step(opcode, argument)

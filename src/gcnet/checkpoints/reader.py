@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -66,7 +66,8 @@ def read(
 
     Example:
         >>> import torch
-        >>> wrapped = {"state_dict": {"module.fc.weight": torch.ones(2, 3)}, "epoch": 12, "optimizer": {"param_groups": []}}
+        >>> weights = {"module.fc.weight": torch.ones(2, 3)}
+        >>> wrapped = {"state_dict": weights, "epoch": 12, "optimizer": {"param_groups": []}}
         >>> contents = read(wrapped)
         >>> list(contents.tensors), contents.metadata
         (['fc.weight'], {'epoch': 12})
@@ -85,7 +86,7 @@ def read(
         raise CheckpointError(
             f"source is a {type(source).__name__}: give a path, a URL or a mapping, such as model.state_dict()"
         )
-    path = Path(source)
+    path = Path(source).expanduser()
     try:
         _check_file(path, max_bytes)
         if sha256 is not None:
@@ -93,7 +94,9 @@ def read(
 
             check_sha256(path, sha256)
         kind = detect(path)
-        return _contents(_content(path, kind), kind, container, max_bytes, allow_nan)
+        content, metadata = _content(path, kind)
+        contents = _contents(content, kind, container, max_bytes, allow_nan)
+        return replace(contents, metadata={**metadata, **contents.metadata})
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except OSError as error:
@@ -114,7 +117,8 @@ def _check_file(path: Path, max_bytes: int) -> None:
         raise CheckpointError(f"{size} bytes, more than max_bytes={max_bytes}")
 
 
-def _content(path: Path, kind: str) -> Any:
+def _content(path: Path, kind: str) -> tuple[Any, dict[str, str]]:
+    """What the file holds, and the texts that safetensors keep apart."""
     if kind == "safetensors":
         from gcnet.checkpoints.safetensors_file import read_safetensors
 
@@ -122,14 +126,14 @@ def _content(path: Path, kind: str) -> Any:
     if kind == "torch zip":
         from gcnet.checkpoints.torch_files import read_zip
 
-        return read_zip(path)
+        return read_zip(path), {}
     if kind == "torch tar":
         from gcnet.checkpoints.torch_tar import read_tar
 
-        return read_tar(path)
+        return read_tar(path), {}
     from gcnet.checkpoints.torch_files import read_stream
 
-    return read_stream(path)
+    return read_stream(path), {}
 
 
 def _contents(content: Any, kind: str, container: str | None, max_bytes: int, allow_nan: bool) -> Contents:

@@ -5,6 +5,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from torch import Tensor
+
 from gcnet.checkpoints.errors import CheckpointError
 
 
@@ -21,13 +23,21 @@ def safetensors_library() -> Any:
     return safetensors
 
 
-def read_safetensors(path: Path) -> dict[str, Any]:
-    """``{"state_dict": tensors by key, **metadata}``."""
+def read_safetensors(path: Path) -> tuple[dict[str, Tensor], dict[str, str]]:
+    """Tensors by key, and the texts of the header."""
     library = safetensors_library()
     try:
         with library.safe_open(path, framework="pt", device="cpu") as file:
             tensors = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118 - the file has no __iter__
-            metadata = file.metadata() or {}
+            return tensors, file.metadata() or {}
     except (library.SafetensorError, ValueError, RuntimeError, AttributeError, KeyError, OSError) as error:
         raise CheckpointError(f"the safetensors file is truncated or corrupt ({error})") from None
-    return {**{key: value for key, value in metadata.items() if key != "state_dict"}, "state_dict": tensors}
+
+
+def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    """Write contiguous tensors, none of which shares memory with another."""
+    library = safetensors_library()
+    try:
+        library.torch.save_file(tensors, path, metadata=metadata)
+    except (library.SafetensorError, OSError, RuntimeError, ValueError) as error:
+        raise CheckpointError(f"the safetensors file cannot be written ({error})") from None

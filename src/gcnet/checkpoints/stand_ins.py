@@ -87,12 +87,13 @@ class StandIn:
     values: list[Any]
 
     def __new__(cls, *args: Any) -> StandIn:
+        """Take the arguments; for some objects, pickles call nothing but this."""
         made = super().__new__(cls)
         made.args, made.state, made.items, made.values = args, None, {}, []
         return made
 
     def __init__(self, *_: Any) -> None:
-        """All is set by ``__new__``, which is all that pickles call for some objects."""
+        pass
 
     def __setstate__(self, state: Any) -> None:
         self.state = state

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from gcnet.checkpoints.errors import CheckpointError
+from gcnet.checkpoints.safetensors_file import write_safetensors
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -23,17 +24,23 @@ def whole_file(path: Path) -> Iterator[Path]:
         descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
     except OSError as error:
         raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
+    os.close(descriptor)
     partial = Path(name)
     try:
         yield partial
-        os.fsync(descriptor)
-        os.chmod(partial, _permissions(path))
-        os.replace(partial, path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror or error})") from None
+        _put_in_place(partial, path)
     finally:
-        os.close(descriptor)
         partial.unlink(missing_ok=True)
+
+
+def _put_in_place(partial: Path, path: Path) -> None:
+    try:
+        with partial.open("rb") as file:
+            os.fsync(file.fileno())
+        partial.chmod(_permissions(path))
+        partial.replace(path)
+    except OSError as error:
+        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
 
 
 def _permissions(path: Path) -> int:
@@ -57,7 +64,7 @@ def write(
     Args:
         path: ends in ``.safetensors``, ``.pth`` or ``.pt``; the folder exists.
         tensors: dense tensors by key; written contiguous and from the CPU. Tied tensors are written once each.
-        metadata: texts; in a ``.pth`` under ``"meta"``, beside ``"state_dict"``.
+        metadata: texts; in a ``.pth`` beside ``"state_dict"``.
         overwrite: replace an existing file, which stays as it is until the new one is whole.
 
     Raises:
@@ -69,7 +76,7 @@ def write(
         >>> path = write(getfixture("tmp_path") / "fc.pth", {"fc.weight": torch.ones(2, 3)}, {"epoch": "12"})
         >>> contents = read(path)
         >>> contents.tensors["fc.weight"].shape, contents.metadata
-        (torch.Size([2, 3]), {'meta': {'epoch': '12'}})
+        (torch.Size([2, 3]), {'epoch': '12'})
     """
     target = Path(path)
     if target.suffix not in SUFFIXES:
@@ -87,11 +94,19 @@ def write(
         if not isinstance(key, str) or not isinstance(text, str):
             raise CheckpointError(f"metadata[{key!r}] is a {type(text).__name__}; write texts, such as json.dumps(...)")
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
+    texts = dict(metadata or {})
     with whole_file(target) as partial:
         if target.suffix == ".safetensors":
-            from gcnet.checkpoints.safetensors_file import safetensors_library
-
-            safetensors_library().torch.save_file(plain, partial, metadata=dict(metadata or {}))
+            write_safetensors(partial, plain, texts)
         else:
-            torch.save({"state_dict": plain, "meta": dict(metadata or {})}, partial)
+            _write_torch(partial, plain, texts)
     return target
+
+
+def _write_torch(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str]) -> None:
+    if "state_dict" in metadata:
+        raise CheckpointError("metadata['state_dict']: in a .pth this name is the tensors'")
+    try:
+        torch.save({"state_dict": tensors, **metadata}, path)
+    except (OSError, RuntimeError) as error:
+        raise CheckpointError(f"the file cannot be written ({error})") from None

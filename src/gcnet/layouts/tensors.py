@@ -67,7 +67,7 @@ def _squeeze(name: str, first: str, keys: tuple[Key, ...], unsaid: Options) -> B
     def write(block: SqueezeExcite, dims: int) -> tuple[Key, ...]:
         if dims != 2:
             raise ValueError(f"{name} has 2 spatial axes, not {dims}")
-        _check(name, block, gate="published")
+        _check(name, block, gate="published", **({} if unsaid else _SE))
         return keys
 
     last = next(key.theirs for key in keys if key.ours == "scale.expand.weight")
