@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
+from torch import Tensor
 
 import gcnet
 from gcnet.blocks.base import check_choice
@@ -39,6 +40,13 @@ class Document:
     gcnet: str = gcnet.__version__
     torch: str = torch.__version__
 
+    def untied(self, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+        """All tensors of the state dict, tied ones under each of their keys."""
+        whole = dict(tensors)
+        for first, *others in self.tied:
+            whole.update({key: tensors[first] for key in others if first in tensors})
+        return whole
+
     def to_metadata(self) -> dict[str, str]:
         """The metadata of a file: one entry of JSON."""
         return {ENTRY: json.dumps({**vars(self), "architecture": self.architecture.to_dict()})}
@@ -66,7 +74,9 @@ class Document:
             architecture, *rest = fields("description of a model", values, architecture=dict, **kinds)
             document = cls(Architecture.from_dict(architecture), **dict(zip(kinds, rest, strict=True)))
             check_choice("contents", document.contents, ("model", "added"))
-            if not all(isinstance(group, list) and all(isinstance(key, str) for key in group) for group in rest[1]):
+            if not all(
+                isinstance(group, list) and group and all(isinstance(key, str) for key in group) for group in rest[1]
+            ):
                 raise ValueError("tied is not a list of lists of keys")
         except CheckpointError:
             raise

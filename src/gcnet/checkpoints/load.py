@@ -78,9 +78,7 @@ def load(
         return _foreign(contents, model, layout, options, allow_missing, allow_unused, device)
     if layout is not None or options is not None:
         raise ValueError("a file of gcnet.save says itself how its model is built: leave out layout= and options=")
-    tensors = dict(contents.tensors)
-    for first, *others in document.tied:
-        tensors.update({key: tensors[first] for key in others if first in tensors})
+    tensors = document.untied(contents.tensors)
     if model is not None:
         partial = document.contents == "added"
         return _into(model, tensors, document.architecture, allow_missing, allow_unused, partial=partial)
@@ -88,7 +86,8 @@ def load(
         raise CheckpointError("the file holds the added weights only: give the host they belong to as model=")
     model = _build(tensors, document.architecture, allow_missing, allow_unused, device)
     for group in document.tied:
-        tie(model, group)
+        if tensors.keys() >= set(group):
+            tie(model, group)
     return model
 
 
