@@ -69,7 +69,9 @@ class Placed:
             )
             insert(model, Plan(self.spec, (site,), changes_output=False))
             undo.callback(detach, host, self.name)
-        elif present.name != self.name or not _is(host.get_submodule(self.name), self.spec, self.channels, self.dims):
+        elif present.name != self.name or _difference(
+            host.get_submodule(self.name), self.spec, self.channels, self.dims
+        ):
             found = host.get_submodule(present.name)
             raise ValueError(
                 f"{self.path!r} has a {type(found).__name__} {self.position} as {present.name!r} already, which is not "
@@ -109,7 +111,7 @@ class Replaced:
     def put_into(self, model: nn.Module, undo: ExitStack) -> None:
         """Put such a block in the place of the module, wherever that is held, unless it is there already."""
         old = _module(model, self.path)
-        if _is(old, self.spec, self.channels, self.dims):
+        if _difference(old, self.spec, self.channels, self.dims) is None:
             return
         if not self.path or isinstance(old, Block):
             raise ValueError(
@@ -257,16 +259,16 @@ def _specification(path: str, block: Block, dims: int) -> BlockSpec:
         spec = BlockSpec(cast(type[Block], original_class(block)), block.specification.options)
     except AttributeError as error:
         raise ValueError(f"the block {path!r} does not remember how it was built") from error
-    if not _is(block, spec, block.channels, dims):
-        raise ValueError(f"the block {path!r} was changed after it was built: its layers are not those of {spec!r}")
+    difference = _difference(block, spec, block.channels, dims)
+    if difference:
+        raise ValueError(f"the block {path!r} was changed after it was built as {spec!r}: {difference}")
     return spec
 
 
-def _is(module: nn.Module, spec: BlockSpec, channels: int, dims: int) -> bool:
-    if original_class(module) is not spec.block:
-        return False
+def _difference(module: nn.Module, spec: BlockSpec, channels: int, dims: int) -> str | None:
+    """What sets ``module`` apart from the block of ``spec``; context blocks in it are left aside."""
     inside = [place.name for place in places_of(module)]
-    return first_difference(module, spec.build(channels, dims=dims, device="meta"), inside) is None
+    return first_difference(module, spec.build(channels, dims=dims, device="meta"), inside)
 
 
 def _module(model: nn.Module, path: str) -> nn.Module:
