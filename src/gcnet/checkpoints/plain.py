@@ -73,8 +73,9 @@ class Plain:
             return self.value(value.values, depth + 1)
         state = value.state if isinstance(value.state, tuple) else (value.state,)
         for part in (*value.args, *state):
-            if isinstance(part, Mapping):
-                return self.value(part, depth + 1)
+            plain = self.value(part, depth + 1) if isinstance(part, Mapping | StandIn) else None
+            if plain and isinstance(plain, dict):
+                return plain
         if value.name.startswith("builtins.") and len(value.args) == 1 and isinstance(value.args[0], list | tuple):
             return self.value(value.args[0], depth + 1)
         return f"<{value.name}>"

@@ -16,7 +16,7 @@ from gcnet.checkpoints.errors import CheckpointError
 from gcnet.checkpoints.formats import detect
 from gcnet.checkpoints.prefixes import strip
 from gcnet.checkpoints.stand_ins import OTHER_TENSORS, StandIn
-from gcnet.checkpoints.tensor_record import TensorRecord
+from gcnet.checkpoints.tensor_record import TensorRecord, check_dense
 
 MAX_BYTES = 4 * 2**30
 MAX_TENSORS = 100_000
@@ -175,13 +175,13 @@ def _dense(key: str, value: Tensor | TensorRecord, allow_nan: bool) -> Tensor:
     if isinstance(value, TensorRecord):
         tensor = value.load(key)
     else:
-        kind = "quantized" if value.is_quantized else "meta" if value.is_meta else str(value.layout).split(".")[-1]
-        if value.is_quantized or value.is_meta or value.layout is not torch.strided:
-            raise CheckpointError(f"{key}: a {kind} tensor, where a dense one with values is expected")
+        check_dense(key, value)
         tensor = value.detach().cpu().contiguous()
-    if not allow_nan and tensor.is_floating_point() and not bool(torch.isfinite(tensor).all()):
-        count = int((~torch.isfinite(tensor)).sum())
-        raise CheckpointError(
-            f"{key}: {count} of {tensor.numel()} values are NaN or infinite; allow_nan=True reads them anyway"
-        )
+    if not allow_nan and (tensor.is_floating_point() or tensor.is_complex()):
+        finite = torch.isfinite(tensor.float() if tensor.itemsize == 1 else tensor)
+        if not bool(finite.all()):
+            raise CheckpointError(
+                f"{key}: {int((~finite).sum())} of {tensor.numel()} values are NaN or infinite; "
+                "allow_nan=True reads them anyway"
+            )
     return tensor

@@ -38,6 +38,7 @@ ALLOWED = frozenset(
         # Python: sets, the factories of defaultdicts, options, dates, paths
         *(f"builtins.{name}" for name in ("set", "frozenset", "list", "dict", "tuple", "int", "float", "bool", "str")),
         *(f"builtins.{name}" for name in ("bytes", "complex", "range", "slice", "object")),
+        "builtins.getattr",  # how HistoryBuffers name their own methods; nothing is looked up
         "argparse.Namespace",
         "types.SimpleNamespace",
         "collections.deque",
@@ -72,6 +73,7 @@ ALLOWED = frozenset(
         "torch.device",
         "torch.Size",
         "torch.serialization._get_layout",
+        *(f"torch.per_{of}" for of in ("tensor_affine", "tensor_symmetric", "channel_affine", "channel_symmetric")),
         *OTHER_TENSORS,
     ]
 )

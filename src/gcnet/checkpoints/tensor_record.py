@@ -54,7 +54,10 @@ class TensorRecord:
         data = self.storage.read(self.storage.key, start, reach)
         if len(data) != reach:
             raise CheckpointError(f"{key}: the file ends within this tensor")
-        return torch.frombuffer(data, dtype=dtype).as_strided(self.size, self.stride).contiguous()
+        try:
+            return torch.frombuffer(data, dtype=dtype).as_strided(self.size, self.stride).contiguous()
+        except (RuntimeError, ValueError, TypeError) as error:
+            raise CheckpointError(f"{key}: no tensor of {dtype} can be made of its bytes ({error})") from None
 
     def _checked(self, key: str) -> tuple[int, int, int, torch.dtype]:
         """Bytes of the tensor, first byte of it in the storage, bytes it spans there, dtype."""
@@ -81,6 +84,13 @@ class TensorRecord:
         if wanted > MAX_EXPANSION * held:
             raise CheckpointError(f"{key}: shape {list(size)} is {wanted} bytes, from a storage of {held} bytes")
         return wanted, start, reach, dtype
+
+
+def check_dense(key: str, tensor: Tensor) -> None:
+    """Raise CheckpointError if the tensor is sparse, quantized or without values."""
+    kind = "quantized" if tensor.is_quantized else "meta" if tensor.is_meta else str(tensor.layout).split(".")[-1]
+    if kind != "strided":
+        raise CheckpointError(f"{key}: a {kind} tensor, where a dense one with values is expected")
 
 
 def _integers(values: Any) -> bool:

@@ -40,16 +40,17 @@ def read_zip(path: Path) -> Any:
 
 
 def _read_archive(archive: zipfile.ZipFile, size: int) -> Any:
-    records = _checked_records(archive, size)
-    pickles = [name for name in records if name.count("/") == 1 and name.endswith("/data.pkl")]
+    names = archive.namelist()
+    pickles = [name for name in names if name.count("/") == 1 and name.endswith("/data.pkl")]
     if len(pickles) != 1:
         raise CheckpointError("a zip archive, but not one of torch.save: it holds no data.pkl. Unpack it first")
     root = pickles[0].removesuffix("data.pkl")
-    if f"{root}constants.pkl" in records:
+    if f"{root}constants.pkl" in names:
         raise CheckpointError(
             "a TorchScript archive, which holds code: torch.save(torch.jit.load(path).state_dict(), 'weights.pth') "
             "where you trust it"
         )
+    records = _checked_records(archive, size)
     if f"{root}byteorder" in records and archive.read(f"{root}byteorder") != b"little":
         raise CheckpointError("the tensors are big-endian: save them again on a little-endian machine")
     file = Path(str(archive.filename))

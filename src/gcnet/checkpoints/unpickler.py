@@ -28,6 +28,7 @@ _STORAGES = {
     "Double": torch.float64, "Float": torch.float32, "Half": torch.float16, "BFloat16": torch.bfloat16,
     "Long": torch.int64, "Int": torch.int32, "Short": torch.int16, "Char": torch.int8, "Byte": torch.uint8,
     "Bool": torch.bool, "ComplexFloat": torch.complex64, "ComplexDouble": torch.complex128,
+    "QInt8": torch.qint8, "QUInt8": torch.quint8, "QInt32": torch.qint32,
 }  # fmt: skip
 
 

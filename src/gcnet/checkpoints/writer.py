@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gcnet.checkpoints.errors import CheckpointError
 from gcnet.checkpoints.safetensors_file import write_safetensors
+from gcnet.checkpoints.tensor_record import check_dense
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
 
@@ -90,6 +91,7 @@ def write(
     for key, value in tensors.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise CheckpointError(f"{key}: a {type(value).__name__}; tensors under strings are written")
+        check_dense(key, value)
     for key, text in (metadata or {}).items():
         if not isinstance(key, str) or not isinstance(text, str):
             raise CheckpointError(f"metadata[{key!r}] is a {type(text).__name__}; write texts, such as json.dumps(...)")
