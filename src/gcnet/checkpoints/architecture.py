@@ -208,6 +208,15 @@ class Architecture:
         for placed in self.placed:
             switch(model.get_submodule(placed.block_path), placed.enabled)
 
+    def block_shapes(self) -> dict[str, torch.Size]:
+        """Key -> shape of every entry in the state dict that belongs to a block."""
+        shapes = {}
+        for block in self.blocks:
+            built = block.spec.build(block.channels, dims=block.dims, device="meta")
+            start = f"{block.block_path}." if block.block_path else ""
+            shapes.update({start + key: value.shape for key, value in built.state_dict().items()})
+        return shapes
+
     def block_prefixes(self) -> tuple[str, ...]:
         """What the names in the state dict of all these blocks start with."""
         return tuple(f"{block.block_path}." if block.block_path else "" for block in self.blocks)

@@ -6,6 +6,7 @@ import difflib
 from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 
 from gcnet.checkpoints.conversion import unmatched
@@ -23,11 +24,7 @@ def check_fit(
     Raises:
         CheckpointError: a shape that does not fit, or a key that is missing or unused, with the nearest.
     """
-    for key in tensors.keys() & expected.keys():
-        shape, wanted = list(tensors[key].shape), list(expected[key].shape)
-        if shape != wanted:
-            alike = [other for other, value in tensors.items() if list(value.shape) == wanted]
-            raise CheckpointError(f"{key!r} is {shape} in the file and {wanted} in the model{_nearest(key, alike)}")
+    check_shapes({key: value.shape for key, value in expected.items()}, tensors)
     missing = [key for key in expected if key not in tensors]
     unused = [key for key in tensors if key not in expected]
     for key in unmatched("missing", missing, allow_missing):
@@ -41,6 +38,21 @@ def check_fit(
             "allow_unused= leaves them out"
         )
     return missing, unused
+
+
+def check_shapes(expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor]) -> None:
+    """Compare the shapes of keys that both have.
+
+    Raises:
+        CheckpointError: one that does not fit, with both shapes and the nearest key that would.
+    """
+    for key, shape in expected.items():
+        if key in tensors and tensors[key].shape != shape:
+            alike = [other for other, value in tensors.items() if value.shape == shape]
+            raise CheckpointError(
+                f"{key!r} is {list(tensors[key].shape)} in the file and {list(shape)} in the model"
+                f"{_nearest(key, alike, 'nearest of that shape')}"
+            )
 
 
 def is_hollow(model: nn.Module) -> bool:
@@ -76,6 +88,6 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(entry)
 
 
-def _nearest(key: str, among: Any) -> str:
+def _nearest(key: str, among: Any, what: str = "nearest") -> str:
     near = difflib.get_close_matches(key, list(among), n=1, cutoff=0.3)
-    return f"; nearest: {near[0]!r}" if near else ""
+    return f"; {what}: {near[0]!r}" if near else ""

@@ -15,7 +15,7 @@ from gcnet.checkpoints.conversion import unmatched
 from gcnet.checkpoints.convert import to_ours
 from gcnet.checkpoints.document import Document
 from gcnet.checkpoints.errors import CheckpointError
-from gcnet.checkpoints.fitting import check_fit, is_hollow, tie
+from gcnet.checkpoints.fitting import check_fit, check_shapes, is_hollow, tie
 from gcnet.checkpoints.reader import MAX_BYTES, Contents, read
 from gcnet.insertion.state import unwrapped
 from gcnet.models.sameness import block_paths
@@ -147,6 +147,7 @@ def _into(
     """Insert what is missing of ``architecture`` into ``model`` and load ``tensors``, or leave it as it was."""
     inner = unwrapped(model)
     blocks = len(block_paths(inner))
+    check_shapes(architecture.block_shapes(), tensors)  # first: a number in a file shall not claim memory
     with architecture.inserting(inner):
         if inner is not model and len(block_paths(inner)) > blocks:
             raise RuntimeError("the model is compiled or distributed already: load first, then DDP or compile")
