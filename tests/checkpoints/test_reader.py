@@ -30,11 +30,11 @@ def test_every_format_is_told_by_content_not_by_name(name, tmp_path):
         assert contents.metadata == {"epoch": 12, "meta": {"CLASSES": ["cat", "dog"], "mmcv_version": "1.3.8"}}
 
 
-@pytest.mark.parametrize("name", ["torch zip", "torch stream"])
-def test_reads_what_torch_itself_reads_weights_only(name, tmp_path):
+@pytest.mark.parametrize(("name", "weights_only"), [("torch zip", True), ("torch stream", True), ("torch tar", False)])
+def test_reads_what_torch_itself_reads(name, weights_only, tmp_path):
     path = tmp_path / "model.pth"
     path.write_bytes(FORMATS[name]())
-    same(read(path).tensors, torch.load(path, weights_only=True)["state_dict"])
+    same(read(path).tensors, torch.load(path, weights_only=weights_only)["state_dict"])
 
 
 @pytest.mark.parametrize("protocol", [2, 3, 4, 5])

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gcnet.checkpoints.errors import CheckpointError
 from gcnet.checkpoints.plain import MAX_DEPTH, Plain
+from gcnet.checkpoints.stand_ins import StandIn
 from gcnet.checkpoints.tensor_record import TensorRecord
 
 #: Where weights are kept, by preference; averages (EMA) come after all of these, other names last.
@@ -18,6 +19,8 @@ NAMES = (
     "generator", "backbone", "encoder",
 )  # fmt: skip
 MAX_CONTAINERS = 10_000
+_TENSORS = (Tensor, TensorRecord)
+_LONGEST_NAME = 100
 
 
 class Chosen(NamedTuple):
@@ -48,10 +51,13 @@ def choose(content: Any, container: str | None = None) -> Chosen:
         notes.append(f"weights read from {path}")
     if optimizers:
         notes.append(f"optimizer state dropped: {_shown(optimizers)}")
-    chosen = found[path]
-    taken = [chosen, *found.values(), *optimizers.values()]
-    metadata = Plain().value(_without(content, {id(mapping) for mapping in taken}, 0))
-    return Chosen(dict(chosen), metadata, tuple(notes))
+    weights = dict(found[path])
+    beside: Mapping[Any, Any] = content
+    if not path:
+        beside = {key: value for key, value in content.items() if not isinstance(value, (*_TENSORS, StandIn))}
+        weights = {key: value for key, value in content.items() if key not in beside}
+    taken = {id(mapping) for mapping in (*found.values(), *optimizers.values())}
+    return Chosen(weights, Plain(taken).value(beside), tuple(notes))
 
 
 def _walk(content: Mapping[Any, Any]) -> tuple[dict[str, Mapping[Any, Any]], dict[str, Mapping[Any, Any]]]:
@@ -70,13 +76,14 @@ def _walk(content: Mapping[Any, Any]) -> tuple[dict[str, Mapping[Any, Any]], dic
         if "param_groups" in mapping or path.rpartition(".")[2].startswith("optim"):
             optimizers[path] = mapping
             continue
-        tensors = sum(isinstance(value, Tensor | TensorRecord) for value in mapping.values())
+        tensors = sum(isinstance(value, _TENSORS) for value in mapping.values())
         if tensors and 2 * tensors >= len(mapping):
             found[path] = mapping
             continue
         for key, value in mapping.items():
             if isinstance(value, Mapping):
-                waiting.append((f"{path}.{key}" if path else str(key), value, depth + 1))
+                name = str(key)[:_LONGEST_NAME]
+                waiting.append((f"{path}.{name}" if path else name, value, depth + 1))
     return found, optimizers
 
 
@@ -104,22 +111,10 @@ def _rank(path: str) -> tuple[int, int]:
     return (0, 0) if not parts else (1 + average, min(known, default=len(NAMES)) if not average else 0)
 
 
-def _without(value: Any, taken: set[int], depth: int) -> Any:
-    if not isinstance(value, Mapping) or depth > MAX_DEPTH:
-        return value
-    if id(value) in taken:
-        return {}
-    return {
-        key: _without(item, taken, depth + 1)
-        for key, item in value.items()
-        if id(item) not in taken and not isinstance(item, Tensor | TensorRecord)
-    }
-
-
 def _kind(value: Any) -> str:
-    if isinstance(value, Tensor | TensorRecord):
+    if isinstance(value, _TENSORS):
         return "single tensor"
-    return {"StandIn": getattr(value, "name", "")}.get(type(value).__name__, type(value).__name__)
+    return value.name if isinstance(value, StandIn) else type(value).__name__
 
 
 def _shown(names: Any) -> str:

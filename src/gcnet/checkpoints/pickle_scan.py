@@ -12,6 +12,7 @@ MAX_OPCODES = 5_000_000
 MAX_TUPLE_VALUES = 20_000_000
 #: Integers beyond 72 bits: as keys, many of them would share one hash.
 MAX_LONG_INTEGERS = 10_000
+MAX_BITS = 4096
 
 _REFUSED = {"EXT1", "EXT2", "EXT4", "DUP", "INST", "OBJ", "NEXT_BUFFER", "READONLY_BUFFER", "BYTEARRAY8", "PERSID"}
 _GETS, _PUTS = ("BINGET", "LONG_BINGET"), ("BINPUT", "LONG_BINPUT", "MEMOIZE")
@@ -100,8 +101,10 @@ class _Machine:
             self.globals[".".join(map(str, taken))] = None
         elif isinstance(argument, int) and argument.bit_length() > 72:
             self.long_integers += 1
-            if self.long_integers > MAX_LONG_INTEGERS:
-                raise CheckpointError(f"the pickle holds more than {MAX_LONG_INTEGERS} integers beyond 72 bits")
+            if self.long_integers > MAX_LONG_INTEGERS or argument.bit_length() > MAX_BITS:
+                raise CheckpointError(
+                    f"the pickle holds an integer of {argument.bit_length()} bits, or thousands beyond 72 bits"
+                )
         for _ in opcode.stack_after:
             if "TUPLE" in opcode.name:
                 self.push(1 + sum(value if isinstance(value, int) else 1 for value in taken))

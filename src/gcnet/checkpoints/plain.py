@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import struct
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from typing import Any
 
 from torch import Tensor
@@ -33,13 +33,17 @@ _NUMBERS = {
 class Plain:
     """Turns values into dicts with string keys, lists, strings, numbers and None; a tree, bounded in size.
 
+    Args:
+        left_out: identities of values to leave out of dictionaries.
+
     Example:
         >>> Plain().value({"epoch": 12, 3: (1, {2})})
         {'epoch': 12, '3': [1, [2]]}
     """
 
-    def __init__(self) -> None:
+    def __init__(self, left_out: Container[int] = ()) -> None:
         self.left = MAX_VALUES
+        self.left_out = left_out
 
     def value(self, value: Any, depth: int = 0) -> Any:
         """``value``, with a short text such as ``"<tensor>"`` for what has no plain form."""
@@ -53,7 +57,11 @@ class Plain:
         if isinstance(value, bytes):
             return value.decode("utf-8", "replace")
         if isinstance(value, Mapping):
-            return {str(self.value(key, depth + 1)): self.value(item, depth + 1) for key, item in value.items()}
+            return {
+                str(self.value(key, depth + 1)): self.value(item, depth + 1)
+                for key, item in value.items()
+                if id(item) not in self.left_out
+            }
         if isinstance(value, list | tuple | set | frozenset):
             return [self.value(item, depth + 1) for item in value]
         if isinstance(value, StandIn):
@@ -87,6 +95,8 @@ def _number(scalar: StandIn) -> Any:
     if len(scalar.args) != 2 or not isinstance(scalar.args[0], StandIn):
         return placeholder
     dtype, data = scalar.args
+    if isinstance(dtype.state, tuple) and ">" in dtype.state:
+        return placeholder
     code = dtype.args[0] if dtype.args and isinstance(dtype.args[0], str) else ""
     data = data.encode("latin1", "replace") if isinstance(data, str) else data
     form = _NUMBERS.get(code)

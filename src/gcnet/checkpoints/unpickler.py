@@ -117,8 +117,8 @@ def _find(name: str, budget: _Budget) -> Any:
         return StorageKind(_STORAGES[last[:-7]]) if last[:-7] in _STORAGES else None
     if module in ("torch", "torch.cuda") and last.endswith("Tensor") and last[:-6] in _STORAGES:
         return StorageKind(_STORAGES[last[:-6]])  # the tensor classes that tar files name
-    if module == "torch" and isinstance(getattr(torch, last, None), torch.dtype):
-        return getattr(torch, last)
+    if module == "torch" and isinstance(vars(torch).get(last), torch.dtype):  # getattr would import submodules
+        return vars(torch)[last]
     return None
 
 
@@ -169,7 +169,7 @@ def unpickle(stream: Stream, persistent: Callable[[Any], Any] = _no_storage) -> 
 
 
 def _refusal(names: list[str]) -> str:
-    shown = ", ".join(names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
+    shown = ", ".join(name[:100] for name in names[:20]) + (f" and {len(names) - 20} more" if len(names) > 20 else "")
     message = f"the file names {shown}: unpickling these could run code, and only tensors and plain values are read. "
     if any(name.startswith("torch.nn.") for name in names):
         message += "It holds a whole pickled model, not its weights. "
