@@ -1,7 +1,7 @@
 """gcnet: global-context attention (GCNet, arXiv:1904.11492) for PyTorch."""
 
 import importlib
-from types import ModuleType
+from typing import Any
 
 from gcnet import ops
 from gcnet.blocks import (
@@ -53,19 +53,24 @@ __all__ = [
     "disabled",
     "enable",
     "insert",
+    "load",
     "load_host",
     "ops",
     "param_groups",
     "plan",
     "remove",
+    "save",
     "status",
     "swap",
 ]
 
-_LAZY = ("analysis", "models")
+_LAZY_MODULES = ("analysis", "models")
+_LAZY_FUNCTIONS = {"load": "gcnet.checkpoints.load", "save": "gcnet.checkpoints.save"}
 
 
-def __getattr__(name: str) -> ModuleType:
-    if name in _LAZY:
+def __getattr__(name: str) -> Any:
+    if name in _LAZY_MODULES:
         return importlib.import_module(f"gcnet.{name}")
+    if name in _LAZY_FUNCTIONS:
+        return getattr(importlib.import_module(_LAZY_FUNCTIONS[name]), name)
     raise AttributeError(f"module 'gcnet' has no attribute {name!r}")

@@ -1,5 +1,7 @@
 """Hidden widths, specs and the messages of wrong arguments."""
 
+import copy
+import pickle
 from fractions import Fraction
 
 import pytest
@@ -134,3 +136,34 @@ def test_the_composition_keeps_the_dtype_of_the_branch():
     expected = block(x).detach()
     expected += shortcut
     assert torch.equal(block.forward_residual(x, shortcut), torch.relu(expected))
+
+
+def test_specification_holds_every_option_with_its_default():
+    assert dict(SqueezeExcite(64, hidden=4, bias=False).specification.options) == {
+        "hidden": 4,
+        "activation": "relu",
+        "gate_function": "sigmoid",
+        "bias": False,
+        "init": "published",
+        "gate": "published",
+    }
+    assert ContextBlock(in_channels=64).specification == ContextBlock(64).specification
+    assert SelectiveKernel(64, device="meta").specification.block is SelectiveKernel
+
+
+def test_specification_is_a_snapshot():
+    fusions = ["channel_add"]
+    block = ContextBlock(64, 1 / 4, "att", fusions)
+    fusions.append("channel_mul")
+    assert block.specification.options["fusion_types"] == ("channel_add",)
+
+
+@pytest.mark.parametrize("copied", [copy.copy, copy.deepcopy, lambda block: pickle.loads(pickle.dumps(block))])
+def test_copies_have_the_specification_too(copied):
+    block = NonLocal(64, norm=True, subsample="after", subsample_size=(1, 2))
+    assert copied(block).specification == block.specification
+
+
+def test_an_iterator_is_no_fusion():
+    with pytest.raises(TypeError, match="must be a tuple"):
+        GlobalContext(64, fusion=iter(["add"]))

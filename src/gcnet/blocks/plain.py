@@ -23,7 +23,7 @@ BY_NAME: dict[str, type[Block]] = {
 #: Largest integer a file may hold, and those of options that count modules: a few bytes shall not build for hours.
 LARGEST = 2**20
 _LARGEST = {"branches": 64, "depths": 1024}
-_LONGEST = 256
+_LONGEST = 4096
 
 
 def spec_to_dict(spec: BlockSpec) -> dict[str, Any]:

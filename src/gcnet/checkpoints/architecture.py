@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import re
-from contextlib import ExitStack
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any, cast
 
@@ -19,7 +20,7 @@ from gcnet.insertion.plan import Plan, Site
 from gcnet.insertion.probe import conv_dims
 from gcnet.insertion.state import unwrapped
 from gcnet.models.hosts import Host, describe_host
-from gcnet.models.sameness import block_paths, built_alike
+from gcnet.models.sameness import block_paths, first_difference
 
 
 @dataclass(frozen=True)
@@ -68,7 +69,9 @@ class Placed:
             )
             insert(model, Plan(self.spec, (site,), changes_output=False))
             undo.callback(detach, host, self.name)
-        elif present.name != self.name or not _is(host.get_submodule(self.name), self.spec, self.channels, self.dims):
+        elif present.name != self.name or _difference(
+            host.get_submodule(self.name), self.spec, self.channels, self.dims
+        ):
             found = host.get_submodule(present.name)
             raise ValueError(
                 f"{self.path!r} has a {type(found).__name__} {self.position} as {present.name!r} already, which is not "
@@ -108,7 +111,7 @@ class Replaced:
     def put_into(self, model: nn.Module, undo: ExitStack) -> None:
         """Put such a block in the place of the module, wherever that is held, unless it is there already."""
         old = _module(model, self.path)
-        if _is(old, self.spec, self.channels, self.dims):
+        if _difference(old, self.spec, self.channels, self.dims) is None:
             return
         if not self.path or isinstance(old, Block):
             raise ValueError(
@@ -191,12 +194,28 @@ class Architecture:
             ValueError: a block that does not fit, or another one in its place.
             RuntimeError: a block to be put into a model that is compiled or distributed already.
         """
+        with self.inserting(model):
+            pass
+
+    @contextmanager
+    def inserting(self, model: nn.Module) -> Iterator[None]:
+        """Context in which ``model`` has the blocks; they are taken out again if it ends in an exception."""
         with ExitStack() as undo:
             for block in self.blocks:
                 block.put_into(model, undo)
+            yield
             undo.pop_all()
         for placed in self.placed:
             switch(model.get_submodule(placed.block_path), placed.enabled)
+
+    def block_shapes(self) -> dict[str, torch.Size]:
+        """Key -> shape of every entry in the state dict that belongs to a block."""
+        shapes = {}
+        for block in self.blocks:
+            built = block.spec.build(block.channels, dims=block.dims, device="meta")
+            start = f"{block.block_path}." if block.block_path else ""
+            shapes.update({start + key: value.shape for key, value in built.state_dict().items()})
+        return shapes
 
     def block_prefixes(self) -> tuple[str, ...]:
         """What the names in the state dict of all these blocks start with."""
@@ -249,16 +268,16 @@ def _specification(path: str, block: Block, dims: int) -> BlockSpec:
         spec = BlockSpec(cast(type[Block], original_class(block)), block.specification.options)
     except AttributeError as error:
         raise ValueError(f"the block {path!r} does not remember how it was built") from error
-    if not _is(block, spec, block.channels, dims):
-        raise ValueError(f"the block {path!r} was changed after it was built: its layers are not those of {spec!r}")
+    difference = _difference(block, spec, block.channels, dims)
+    if difference:
+        raise ValueError(f"the block {path!r} was changed after it was built as {spec!r}: {difference}")
     return spec
 
 
-def _is(module: nn.Module, spec: BlockSpec, channels: int, dims: int) -> bool:
-    if original_class(module) is not spec.block:
-        return False
+def _difference(module: nn.Module, spec: BlockSpec, channels: int, dims: int) -> str | None:
+    """What sets ``module`` apart from the block of ``spec``; context blocks in it are left aside."""
     inside = [place.name for place in places_of(module)]
-    return built_alike(module, spec.build(channels, dims=dims, device="meta"), inside)
+    return first_difference(module, spec.build(channels, dims=dims, device="meta"), inside)
 
 
 def _module(model: nn.Module, path: str) -> nn.Module:

@@ -13,6 +13,7 @@ import tyro
 from gcnet.checkpoints.architecture import Architecture
 from gcnet.checkpoints.conversion import Conversion, unmatched
 from gcnet.checkpoints.convert import to_ours, to_theirs
+from gcnet.checkpoints.document import Document
 from gcnet.layouts import NETWORK_LAYOUTS
 
 
@@ -79,7 +80,15 @@ def _convert(arguments: Arguments) -> int:
         raise ValueError("name the file to read and the file to write, or give --dry-run")
     contents = read(arguments.source)
     options = parse_options(arguments.option)
-    read_in = to_ours(contents.tensors, layout=arguments.from_ or None, options=options, metadata=contents.metadata)
+    document = Document.from_metadata(contents.metadata)
+    if document is None or arguments.from_:
+        read_in = to_ours(contents.tensors, layout=arguments.from_ or None, options=options, metadata=contents.metadata)
+    elif options:
+        raise ValueError("a file of gcnet.save says itself how its model is built: leave out --option")
+    else:
+        tensors = document.untied(contents.tensors)
+        same = {key: key for key in tensors}
+        read_in = Conversion(tensors, document.architecture, "gcnet", "gcnet", same)
     steps = [read_in]
     if arguments.to != "gcnet":
         steps.append(to_theirs(read_in.tensors, read_in.architecture, layout=arguments.to))
@@ -109,7 +118,7 @@ def _text(notes: tuple[str, ...], steps: list[Conversion], problems: list[str]) 
 
 def _metadata(architecture: Architecture, to: str) -> dict[str, str]:
     """What :func:`gcnet.load` rebuilds the network from; nothing for files of other libraries."""
-    return {"gcnet.architecture": json.dumps(architecture.to_dict())} if to == "gcnet" else {}
+    return Document(architecture).to_metadata() if to == "gcnet" else {}
 
 
 def parse_options(pairs: tuple[str, ...]) -> dict[str, Any]:

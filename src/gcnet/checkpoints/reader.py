@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -75,7 +75,7 @@ def read(
         weights read from state_dict; optimizer state dropped: optimizer; prefix module. taken off all keys
     """
     if isinstance(source, Mapping):
-        return _contents(source, "state dict", container, max_bytes, allow_nan)
+        return _contents(source, "state dict", container, max_bytes, allow_nan, {})
     if isinstance(source, str) and source.startswith(("http://", "https://")):
         from gcnet.checkpoints.download import download
 
@@ -95,8 +95,7 @@ def read(
             check_sha256(path, sha256)
         kind = detect(path)
         content, metadata = _content(path, kind)
-        contents = _contents(content, kind, container, max_bytes, allow_nan)
-        return replace(contents, metadata={**metadata, **contents.metadata})
+        return _contents(content, kind, container, max_bytes, allow_nan, metadata)
     except CheckpointError as error:
         raise CheckpointError(f"{path}: {error}") from None
     except OSError as error:
@@ -136,8 +135,11 @@ def _content(path: Path, kind: str) -> tuple[Any, dict[str, str]]:
     return read_stream(path), {}
 
 
-def _contents(content: Any, kind: str, container: str | None, max_bytes: int, allow_nan: bool) -> Contents:
+def _contents(
+    content: Any, kind: str, container: str | None, max_bytes: int, allow_nan: bool, texts: Mapping[str, str]
+) -> Contents:
     chosen = choose(content, container)
+    metadata = {**texts, **chosen.metadata}
     if len(chosen.weights) > MAX_TENSORS:
         raise CheckpointError(f"{len(chosen.weights)} entries, more than {MAX_TENSORS}")
     named = {_key(key): value for key, value in chosen.weights.items()}
@@ -145,7 +147,7 @@ def _contents(content: Any, kind: str, container: str | None, max_bytes: int, al
     notes = list(chosen.notes)
     if weights.keys() != named.keys():
         notes.append(f"not tensors, left out: {', '.join(sorted(named.keys() - weights.keys())[:12])}")
-    stripped, said = strip(weights)
+    stripped, said = (weights, ()) if "gcnet" in metadata or "gcnet" in _nested(metadata) else strip(weights)
     total = 0
     tensors = {}
     for key, value in stripped.items():
@@ -153,7 +155,13 @@ def _contents(content: Any, kind: str, container: str | None, max_bytes: int, al
         if total > max_bytes:
             raise CheckpointError(f"the tensors take more than max_bytes={max_bytes}")
         tensors[key] = _dense(key, value, allow_nan)
-    return Contents(tensors, chosen.metadata, kind, (*notes, *said))
+    return Contents(tensors, metadata, kind, (*notes, *said))
+
+
+def _nested(metadata: Mapping[str, Any]) -> Mapping[str, Any]:
+    """Where a file of ours that ends in .pth keeps its texts; its keys are those of the model itself."""
+    meta = metadata.get("meta")
+    return meta if isinstance(meta, Mapping) else {}
 
 
 def _key(key: Any) -> str:

@@ -246,7 +246,7 @@ def load_host(model: nn.Module, state_dict: Mapping[str, Any]) -> Loaded:
     model = unwrapped(model)
     if not isinstance(state_dict, Mapping):
         raise TypeError(
-            f"state_dict={state_dict!r} is no state dict; read a file with torch.load(path, weights_only=True)"
+            f"state_dict={state_dict!r} is no state dict; gcnet.load(path, model) reads files, also of other layouts"
         )
     own = model.state_dict()
     if any(isinstance(value, Tensor) and value.is_meta for value in own.values()):

@@ -17,7 +17,7 @@ from gcnet.models.detector_options import OPTIONS
 from gcnet.models.detectors import mask_rcnn
 from gcnet.models.factories import TIMM_OPTIONS, TORCHVISION_OPTIONS, timm_network, torchvision_network
 from gcnet.models.inflate import inflate
-from gcnet.models.sameness import block_paths, built_alike
+from gcnet.models.sameness import block_paths, first_difference
 
 #: Family -> option -> type. The first option of the first three is required.
 _HINTS: dict[str, Mapping[str, Any]] = {
@@ -134,7 +134,7 @@ def describe_host(model: nn.Module) -> Host | None:
             built = host.build("meta")
         except (RuntimeError, ValueError):
             continue  # options read off a network of another make
-        if built_alike(model, built, block_paths(model)):
+        if first_difference(model, built, block_paths(model)) is None:
             return host
     return None
 

@@ -13,26 +13,32 @@ from gcnet.blocks.base import Block
 from gcnet.insertion.attach import original_class
 
 
-def built_alike(model: nn.Module, other: nn.Module, aside: Collection[str] = ()) -> bool:
-    """Whether ``other`` has the layers of ``model`` under the same names, those at the paths ``aside`` excepted.
+def first_difference(model: nn.Module, other: nn.Module, aside: Collection[str] = ()) -> str | None:
+    """What sets ``other`` apart from ``model``, modules at the paths ``aside`` excepted; None if they are built alike.
 
     Compared are the classes of all modules, their plain constructor arguments where they keep them, and the names and
     shapes in the state dict. A SyncBatchNorm counts as the BatchNorm that it was.
 
     Example:
         >>> from torch import nn
-        >>> built_alike(nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3, stride=2))
-        False
+        >>> first_difference(nn.Conv2d(3, 8, 3), nn.Conv2d(3, 8, 3, stride=2))
+        'the model has stride=(1, 1), not (2, 2)'
     """
     modules, others = (without(aside, dict(m.named_modules(remove_duplicate=False))) for m in (model, other))
-    if modules.keys() != others.keys():
-        return False
-    if not all(_same_layer(module, others[path]) for path, module in modules.items()):
-        return False
-    state, expected = (without(aside, m.state_dict()) for m in (model, other))
-    return state.keys() == expected.keys() and all(
-        getattr(value, "shape", None) == getattr(expected[key], "shape", None) for key, value in state.items()
+    for path in {**modules, **others}:
+        if path not in modules or path not in others:
+            return f"there is {'no' if path not in modules else 'a'} module {path!r}"
+        difference = _layers_differ(modules[path], others[path])
+        if difference:
+            return f"{repr(path) if path else 'the model'} {difference}"
+    state, expected = (
+        {key: list(getattr(value, "shape", ())) for key, value in without(aside, m.state_dict()).items()}
+        for m in (model, other)
     )
+    for key in {**state, **expected}:
+        if state.get(key) != expected.get(key):
+            return f"{key!r} has the shape {state.get(key)}, not {expected.get(key)}"
+    return None
 
 
 def block_paths(model: nn.Module) -> dict[str, Block]:
@@ -46,13 +52,16 @@ def without(aside: Collection[str], entries: Mapping[str, Any]) -> dict[str, Any
     return {key: value for key, value in entries.items() if key not in aside and not key.startswith(inside)}
 
 
-def _same_layer(module: nn.Module, other: nn.Module) -> bool:
+def _layers_differ(module: nn.Module, other: nn.Module) -> str | None:
     kind, expected = original_class(module), original_class(other)
     synchronised = issubclass(kind, nn.SyncBatchNorm) and issubclass(expected, _BatchNorm)
     if kind is not expected and not synchronised:
-        return False
-    names = inspect.signature(expected).parameters
-    return all(_plain(vars(module), name) == _plain(vars(other), name) for name in names)
+        return f"is a {kind.__name__}, not a {expected.__name__}"
+    for name in inspect.signature(expected).parameters:
+        value, wanted = (_plain(vars(m), name) for m in (module, other))
+        if value != wanted:
+            return f"has {name}={value!r}, not {wanted!r}"
+    return None
 
 
 def _plain(attributes: dict[str, Any], name: str) -> Any:

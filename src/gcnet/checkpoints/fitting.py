@@ -1,0 +1,93 @@
+"""Whether tensors fit a model, and what assigning them leaves undone."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from gcnet.checkpoints.conversion import unmatched
+from gcnet.checkpoints.errors import CheckpointError
+
+
+def check_fit(
+    expected: Mapping[str, Any],
+    tensors: Mapping[str, Tensor],
+    allow_missing: Sequence[str] = (),
+    allow_unused: Sequence[str] = (),
+) -> tuple[list[str], list[str]]:
+    """Keys of ``expected`` that ``tensors`` lack, and keys of ``tensors`` that are not expected, if all are allowed.
+
+    Raises:
+        CheckpointError: a shape that does not fit, or a key that is missing or unused, with the nearest.
+    """
+    check_shapes({key: value.shape for key, value in expected.items()}, tensors)
+    missing = [key for key in expected if key not in tensors]
+    unused = [key for key in tensors if key not in expected]
+    for key in unmatched("missing", missing, allow_missing):
+        raise CheckpointError(
+            f"the file lacks {key!r} and {len(missing) - 1} more keys of the model{_nearest(key, unused)}; "
+            "allow_missing= lets the model keep its start"
+        )
+    for key in unmatched("unused", unused, allow_unused):
+        raise CheckpointError(
+            f"the model has no {key!r} nor {len(unused) - 1} more keys of the file{_nearest(key, expected)}; "
+            "allow_unused= leaves them out"
+        )
+    return missing, unused
+
+
+def check_shapes(expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor]) -> None:
+    """Compare the shapes of keys that both have.
+
+    Raises:
+        CheckpointError: one that does not fit, with both shapes and the nearest key that would.
+    """
+    for key, shape in expected.items():
+        if key in tensors and tensors[key].shape != shape:
+            alike = [other for other, value in tensors.items() if value.shape == shape]
+            raise CheckpointError(
+                f"{key!r} is {list(tensors[key].shape)} in the file and {list(shape)} in the model"
+                f"{_nearest(key, alike, 'nearest of that shape')}"
+            )
+
+
+def is_hollow(model: nn.Module) -> bool:
+    """Whether a model on the meta device has tensors that no state dict fills: buffers that are not saved, others."""
+    kept = {id(value) for value in model.state_dict(keep_vars=True).values()}
+    return any(
+        tensor.is_meta and id(tensor) not in kept
+        for module in model.modules()
+        for tensor in _tensors((module._buffers, vars(module)))
+    )
+
+
+def tie(model: nn.Module, keys: Sequence[str]) -> None:
+    """Let all of ``keys`` be the tensor that the first is."""
+    first = _entries(model, keys[0])[keys[0].rpartition(".")[2]]
+    for key in keys[1:]:
+        _entries(model, key)[key.rpartition(".")[2]] = first
+
+
+def _entries(model: nn.Module, key: str) -> dict[str, Any]:
+    path, _, name = key.rpartition(".")
+    module = model.get_submodule(path)
+    return module._parameters if name in module._parameters else module._buffers
+
+
+def _tensors(value: Any) -> Iterator[Tensor]:
+    if isinstance(value, Tensor):
+        yield value
+    elif isinstance(value, dict):
+        yield from _tensors(tuple(value.values()))
+    elif isinstance(value, (list, tuple)):
+        for entry in value:
+            yield from _tensors(entry)
+
+
+def _nearest(key: str, among: Any, what: str = "nearest") -> str:
+    near = difflib.get_close_matches(key, list(among), n=1, cutoff=0.3)
+    return f"; {what}: {near[0]!r}" if near else ""
