@@ -205,7 +205,7 @@ def test_another_epsilon_is_refused():
     spec = gcnet.GlobalContext.spec(ratio=1 / 4, norm_eps=1e-6, init="published")
     gcnet.insert(model, spec, stages="c5", position="after_1x1")
     assert to_theirs(model, layout="timm ResNet").complete
-    with pytest.raises(ValueError, match="LayerNorm of mmcv ContextBlock has eps=1e-05, that of this block norm_eps=1e-06"):
+    with pytest.raises(ValueError, match="mmcv ContextBlock has eps=1e-05, that of this block norm_eps=1e-06"):
         to_theirs(model, layout="mm ResNet")
 
 
