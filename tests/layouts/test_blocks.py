@@ -133,6 +133,13 @@ def test_what_a_layout_cannot_express_is_refused(layout, block, dims, reason):
         BLOCK_LAYOUTS[layout].write(block, dims)
 
 
+def test_another_epsilon_is_refused():
+    block = NonLocal(8, norm=True)
+    block.norm.eps = 1e-3
+    with pytest.raises(ValueError, match=r"BatchNorm of mmcv NonLocal has eps=1e-05, that of this block eps=0\.001"):
+        BLOCK_LAYOUTS["mmcv NonLocal"].write(block, 2)
+
+
 def test_a_remedy_that_an_error_names_works():
     block = NonLocal(8, norm=True, out_bias=True, scale="inverse_sqrt")
     block.out.bias.data.zero_()

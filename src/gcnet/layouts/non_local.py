@@ -17,6 +17,7 @@ from gcnet.layouts.table import BlockLayout, Key, Reading
 
 #: Pairwise functions that share one set of tensors.
 _EMBEDDED = ("embedded_gaussian", "dot_product")
+_NORM_EPS = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -86,7 +87,7 @@ class NonLocalSource:
             options["scale"] = logit_scale(options["scale"], channels, hidden)
         chosen, left = settle(self.name, told, assumed, options)
         chosen["scale"] = logit_scale(chosen["scale"], channels, hidden)
-        if chosen["subsample"] is not None:
+        if chosen["subsample"]:
             _window(chosen["subsample_size"], dims)
         return checked(self.name, NonLocal, Reading(channels, chosen, keys, left), tensors)
 
@@ -135,6 +136,8 @@ class NonLocalSource:
         norm = block.norm is not None
         if norm not in self.norm:
             raise ValueError(f"{name} has {'always' if self.norm[0] else 'never'} a norm, this block has norm={norm}")
+        if block.norm is not None and block.norm.eps != _NORM_EPS:
+            raise ValueError(f"the BatchNorm of {name} has eps={_NORM_EPS}, that of this block eps={block.norm.eps}")
         bias = block.out.bias is not None
         if bias != self._has_bias(norm):
             remedy = "" if bias else ", where a bias of zero would do: give the block out_bias=True and that"

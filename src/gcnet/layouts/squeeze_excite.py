@@ -36,7 +36,7 @@ def squeeze_excite_layout(
     def read(tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> Reading:
         hidden, channels = widths(name, keys, "scale.reduce.weight", tensors)
         shows = name_of(keys, "scale.reduce.bias") in tensors
-        told = {"hidden": hidden, "bias": shows if len(bias) == 2 else bias[0]}
+        told: dict[str, Any] = {"hidden": hidden, "bias": shows if len(bias) == 2 else bias[0]}
         assumed = {option: next(iter(words)) for option, words in choices.items()}
         told |= {option: assumed.pop(option) for option, words in choices.items() if len(words) == 1}
         chosen, assumed = settle(name, told, assumed, options)
