@@ -81,3 +81,19 @@ def test_a_shape_that_does_not_fit_is_an_error():
         BLOCK_LAYOUTS["timm SqueezeExcite"].read(tensors, {})
     with pytest.raises(ValueError, match=r"has a tensor mlp_add\.fc1\.weight; here are none"):
         BLOCK_LAYOUTS["timm GlobalContext"].read({}, {})
+
+
+def test_biases_that_the_class_lacks_are_read_and_not_written():
+    layout, tensors = BLOCK_LAYOUTS["senet.pytorch SELayer"], tensors_of("senet.pytorch SELayer")
+    tensors |= {"fc.0.bias": torch.ones(HIDDEN), "fc.2.bias": torch.ones(CHANNELS)}
+    reading = layout.read(tensors, {})
+    assert reading.options["bias"]
+    with pytest.raises(ValueError, match="has no biases"):
+        layout.write(layout.block(reading.channels, **reading.options), 2)
+
+
+def test_biases_that_are_missing_are_not_read_as_none():
+    tensors = {name: value for name, value in tensors_of("timm SqueezeExcite").items() if "bias" not in name}
+    assert BLOCK_LAYOUTS["timm SqueezeExcite"].read(tensors, {}).options["bias"]
+    tensors = tensors_of("timm SEModule no bias")
+    assert not BLOCK_LAYOUTS["timm SEModule"].read(tensors, {}).options["bias"]
