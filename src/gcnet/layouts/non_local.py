@@ -17,6 +17,7 @@ from gcnet.layouts.table import BlockLayout, Key, Reading
 
 #: Pairwise functions that share one set of tensors.
 _EMBEDDED = ("embedded_gaussian", "dot_product")
+_NORM_EPS = 1e-5
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,11 +77,8 @@ class NonLocalSource:
         keys = self.keys(dims, subsampled, norm)
         channels, hidden = widths(self.name, keys, "out.weight", tensors)
         present = {key.ours for key in keys if key.theirs in tensors}
-        told: dict[str, Any] = {
-            "hidden": hidden,
-            "norm": "norm.weight" in present,
-            "out_bias": "out.bias" in present,
-        }
+        norm = "norm.weight" in present
+        told: dict[str, Any] = {"hidden": hidden, "norm": norm, "out_bias": self._has_bias(norm)}
         assumed: dict[str, Any] = {}
         self._read_pairwise(present, told, assumed, options)
         self._read_subsample(subsampled, dims, told, assumed, options)
@@ -89,7 +87,7 @@ class NonLocalSource:
             options["scale"] = logit_scale(options["scale"], channels, hidden)
         chosen, left = settle(self.name, told, assumed, options)
         chosen["scale"] = logit_scale(chosen["scale"], channels, hidden)
-        if chosen["subsample"] is not None:
+        if chosen["subsample"]:
             _window(chosen["subsample_size"], dims)
         return checked(self.name, NonLocal, Reading(channels, chosen, keys, left), tensors)
 
@@ -138,8 +136,10 @@ class NonLocalSource:
         norm = block.norm is not None
         if norm not in self.norm:
             raise ValueError(f"{name} has {'always' if self.norm[0] else 'never'} a norm, this block has norm={norm}")
+        if block.norm is not None and block.norm.eps != _NORM_EPS:
+            raise ValueError(f"the BatchNorm of {name} has eps={_NORM_EPS}, that of this block eps={block.norm.eps}")
         bias = block.out.bias is not None
-        if bias != (self.bias_with_norm or not norm):
+        if bias != self._has_bias(norm):
             remedy = "" if bias else ", where a bias of zero would do: give the block out_bias=True and that"
             raise ValueError(
                 f"the output projection of {name} has {'no' if bias else 'a'} bias{' before a norm' if norm else ''}, "
@@ -162,6 +162,10 @@ class NonLocalSource:
                 raise ValueError(
                     f"{self.name} pools windows of {usual}, this block has subsample_size={block.subsample_size}"
                 )
+
+    def _has_bias(self, norm: bool) -> bool:
+        """Whether the output projection has a bias."""
+        return self.bias_with_norm or not norm
 
     def _rule(self, block: NonLocal) -> str:
         return nearest_rule(block.scale, self.scales, block.channels, block.hidden)

@@ -27,7 +27,8 @@ def squeeze_excite_layout(
     Args:
         name: of the layout.
         keys: table of its tensors.
-        bias: whether the class has biases; both, if its constructor asks.
+        bias: whether the class has biases; both, if its constructor asks. Copies of a class without them that have
+            them are read, not written.
         activations: ours -> what its constructor needs for that one; the first is its default.
         gates: the same for the gate function.
     """
@@ -35,10 +36,11 @@ def squeeze_excite_layout(
 
     def read(tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> Reading:
         hidden, channels = widths(name, keys, "scale.reduce.weight", tensors)
-        told: dict[str, Any] = {"hidden": hidden, "bias": name_of(keys, "scale.reduce.bias") in tensors}
-        told |= {option: next(iter(words)) for option, words in choices.items() if len(words) == 1}
-        open_ = {option: next(iter(words)) for option, words in choices.items() if len(words) > 1}
-        chosen, assumed = settle(name, told, open_, options)
+        shows = name_of(keys, "scale.reduce.bias") in tensors
+        told: dict[str, Any] = {"hidden": hidden, "bias": shows or bias == (True,)}
+        assumed = {option: next(iter(words)) for option, words in choices.items()}
+        told |= {option: assumed.pop(option) for option, words in choices.items() if len(words) == 1}
+        chosen, assumed = settle(name, told, assumed, options)
         return checked(name, SqueezeExcite, Reading(channels, chosen, keys, assumed), tensors)
 
     def write(block: SqueezeExcite, dims: int) -> tuple[Key, ...]:
