@@ -341,3 +341,27 @@ def test_another_activation_is_refused_where_it_is_fixed():
     assert to_theirs(model, layout="timm ResNet").complete
     with pytest.raises(ValueError, match=r"senet\.pytorch SELayer has activation='relu' only, not 'silu'"):
         to_theirs(model, layout="senet.pytorch ResNet")
+
+
+def test_what_the_target_must_be_built_with_is_reported():
+    model = resnet(SHALLOW, num_classes=0)
+    gcnet.insert(model, gcnet.NonLocal.spec(), stages="c5", position="after_1x1")
+    conversion = to_theirs(model, layout="mm ResNet")
+    assert conversion.needs == {"backbone.layer4.0.nonlocal_block": ("use_scale=False",)}
+    assert "backbone.layer*.*.nonlocal_block: use_scale=False  x 1" in str(conversion)
+    assert conversion.to_dict()["needs"] == {"backbone.layer4.0.nonlocal_block": ["use_scale=False"]}
+
+
+def test_the_published_context_block_is_written_as_it_is():
+    model = resnet(SHALLOW, num_classes=0)
+    gcnet.insert(model, gcnet.ContextBlock.spec(init="published"), stages="c5", position="after_1x1")
+    randomise(model)
+    theirs = to_theirs(model, layout="mm ResNet")
+    key = "layer4.0.context_block.channel_add_conv.0.weight"
+    assert torch.equal(theirs.tensors[f"backbone.{key}"], model.state_dict()[key])
+    ours = to_ours(theirs.tensors)
+    x = samples(32, 32)
+    network = ours.architecture.build().double().eval()
+    network.load_state_dict(ours.tensors)
+    with torch.no_grad():
+        torch.testing.assert_close(network(x), model(x), rtol=1e-12, atol=1e-12)

@@ -32,6 +32,7 @@ class Conversion:
         missing: keys that the network has and the source has not.
         filled: keys made here because old files lack them: the counters of batch norms.
         assumed: options that tensors do not tell -> value taken.
+        needs: path of a block there -> what it must be built with there, which tensors do not tell.
     """
 
     tensors: dict[str, Tensor]
@@ -44,6 +45,7 @@ class Conversion:
     missing: tuple[str, ...] = ()
     filled: tuple[str, ...] = ()
     assumed: Mapping[str, Any] = field(default_factory=dict)
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -62,6 +64,7 @@ class Conversion:
             "missing": list(self.missing),
             "filled": list(self.filled),
             "assumed": {name: str(value) for name, value in self.assumed.items()},
+            "needs": {path: list(needs) for path, needs in self.needs.items()},
         }
 
     def __str__(self) -> str:
@@ -84,6 +87,10 @@ class Conversion:
         if self.assumed:
             lines += ["", "assumed, since tensors do not tell (--option NAME=VALUE says otherwise):"]
             lines += [f"  {name}={value}" for name, value in self.assumed.items()]
+        if self.needs:
+            counts = Counter((_family(path), ", ".join(needs)) for path, needs in self.needs.items())
+            lines += ["", "to be built there with, since tensors do not tell:"]
+            lines += [f"  {path or 'the block'}: {needs}  x {count}" for (path, needs), count in counts.items()]
         return "\n".join(lines)
 
 

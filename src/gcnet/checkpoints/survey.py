@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from torch import Tensor
+
 from gcnet.layouts import BLOCK_LAYOUTS, NETWORK_LAYOUTS
+from gcnet.layouts.detect import find_blocks
 from gcnet.layouts.network import Child, NetworkLayout, Rename, fits
 from gcnet.layouts.table import BlockLayout
 
@@ -70,7 +73,7 @@ def survey(keys: Iterable[str], layout: NetworkLayout) -> Survey:
     return Survey(layout, host, blocks, tuple(unused))
 
 
-def detect(keys: Iterable[str]) -> Survey:
+def detect(tensors: Mapping[str, Tensor]) -> Survey:
     """The survey of the layout that leaves the fewest keys unused; layouts of whole networks come first.
 
     Raises:
@@ -81,13 +84,12 @@ def detect(keys: Iterable[str]) -> Survey:
         >>> detect(resnet18().state_dict()).layout.name
         'gcnet'
     """
-    keys = tuple(keys)
+    keys = tuple(tensors)
     fitting = [layout for layout in NETWORK_LAYOUTS.values() if not layout.in_place and not _unmarked(keys, layout)]
     surveys = [survey(keys, layout) for layout in fitting]
     if not surveys:
-        surveys = [
-            one for layout in NETWORK_LAYOUTS.values() if layout.in_place and (one := survey(keys, layout)).blocks
-        ]
+        present = {layout.name for _, layouts in find_blocks(tensors) for layout in layouts}
+        surveys = [survey(keys, layout) for layout in NETWORK_LAYOUTS.values() if present.intersection(layout.in_place)]
         fewest = min((len(one.host) for one in surveys), default=0)
         surveys = [one for one in surveys if len(one.host) == fewest]
     if not surveys:
