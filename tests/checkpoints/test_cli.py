@@ -8,6 +8,7 @@ from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
+import gcnet
 from gcnet.checkpoints.cli import convert, parse_options
 from gcnet.cli import main
 
@@ -94,3 +95,43 @@ def test_the_configuration_in_an_old_file_tells_the_style(tmp_path, capsys):
     assert "style" not in capsys.readouterr().out
     with safe_open(tmp_path / "ours.safetensors", "pt") as file:
         assert '"stride_in_1x1": true' in str(file.metadata())
+
+
+def test_the_target_is_checked_before_anything_is_read(source, tmp_path, capsys):
+    assert convert([str(source), str(source)]) == 2
+    said = capsys.readouterr()
+    assert "exists" in said.err
+    assert "--overwrite" in said.err
+    assert not said.out
+    assert convert([str(source), str(tmp_path / "ours.onnx")]) == 2
+    assert "ends in '.onnx'" in capsys.readouterr().err
+
+
+def test_a_file_is_replaced_by_its_conversion_on_request(source, tmp_path, capsys):
+    assert convert([str(source), str(source), "--overwrite"]) == 0
+    assert f"written: {source}" in capsys.readouterr().out
+    assert "layer1.0.conv1.weight" in load_file(source)
+    assert [path.name for path in tmp_path.iterdir()] == ["mm.safetensors"]
+
+
+def test_averages_are_converted_on_request(source, tmp_path, capsys):
+    plain = load_file(source)
+    averages = {key: value + 1 for key, value in plain.items()}
+    torch.save({"state_dict": plain, "ema_state_dict": averages}, tmp_path / "mm.pth")
+    target = tmp_path / "ours.safetensors"
+    assert convert([str(tmp_path / "mm.pth"), str(target), "--container", "ema_state_dict"]) == 0
+    assert "more in state_dict: choose with container= (--container)" in capsys.readouterr().out
+    assert torch.equal(load_file(target)["bn1.bias"], averages["backbone.bn1.bias"])
+    assert torch.equal(
+        gcnet.load(tmp_path / "mm.pth", container="ema_state_dict").bn1.bias, load_file(target)["bn1.bias"]
+    )
+
+
+def test_weights_that_are_not_finite_are_converted_on_request(source, tmp_path, capsys):
+    tensors = load_file(source)
+    tensors["head.fc.bias"][0] = float("inf")
+    save_file(tensors, source)
+    target = tmp_path / "ours.safetensors"
+    assert convert([str(source), str(target)]) == 2
+    assert "head.fc.bias: 1 of 3 values are NaN or infinite; allow_nan=True (--allow-nan)" in capsys.readouterr().err
+    assert convert([str(source), str(target), "--allow-nan"]) == 0

@@ -39,6 +39,12 @@ class Arguments:
     """Patterns of keys of the file that may be left out, such as "decode_head.*"."""
     allow_missing: tuple[str, ...] = ()
     """Patterns of keys of the network that may be missing."""
+    container: str = ""
+    """Which weights to read of a file that holds several, such as ema_state_dict; by default plain before averages."""
+    allow_nan: bool = False
+    """Convert weights that are NaN or infinite."""
+    overwrite: bool = False
+    """Replace an existing file, also the one that is read."""
     json: bool = False
     """Print the report as JSON."""
     dry_run: bool = False
@@ -74,11 +80,13 @@ def convert(argv: list[str]) -> int:
 
 def _convert(arguments: Arguments) -> int:
     from gcnet.checkpoints.reader import read
-    from gcnet.checkpoints.writer import write
+    from gcnet.checkpoints.writer import check_target, write
 
     if not arguments.source or not (arguments.target or arguments.dry_run):
         raise ValueError("name the file to read and the file to write, or give --dry-run")
-    contents = read(arguments.source)
+    if not arguments.dry_run:
+        check_target(arguments.target, overwrite=arguments.overwrite)
+    contents = read(arguments.source, container=arguments.container or None, allow_nan=arguments.allow_nan)
     options = parse_options(arguments.option)
     document = Document.from_metadata(contents.metadata)
     if document is None or arguments.from_:
@@ -101,7 +109,9 @@ def _convert(arguments: Arguments) -> int:
     if problems:
         return 1
     if not arguments.dry_run:
-        write(arguments.target, steps[-1].tensors, _metadata(read_in.architecture, arguments.to))
+        metadata = _metadata(read_in.architecture, arguments.to)
+        write(arguments.target, steps[-1].tensors, metadata, overwrite=arguments.overwrite)
+        print(f"\nwritten: {arguments.target}", file=sys.stderr if arguments.json else sys.stdout)
     return 0
 
 

@@ -46,7 +46,8 @@ def choose(content: Any, container: str | None = None) -> Chosen:
     notes = []
     if len(found) > 1:
         others = _shown(other or "the top level" for other in found if other != path)
-        notes.append(f"weights read from {path or 'the top level'}; there are more in {others}: choose with container=")
+        chosen = path or "the top level"
+        notes.append(f"weights read from {chosen}; there are more in {others}: choose with container= (--container)")
     elif path:
         notes.append(f"weights read from {path}")
     if optimizers:
@@ -100,7 +101,9 @@ def _pick(found: Mapping[str, Any], container: str | None) -> str:
         )
     ranked = sorted(found, key=_rank)
     if len(ranked) > 1 and _rank(ranked[0]) == _rank(ranked[1]):
-        raise CheckpointError(f"several sets of weights in the file: choose with container= one of {_shown(ranked)}")
+        raise CheckpointError(
+            f"several sets of weights in the file: choose with container= (--container) one of {_shown(ranked)}"
+        )
     return ranked[0]
 
 

@@ -32,6 +32,7 @@ def load(
     allow_missing: Sequence[str] = (),
     allow_unused: Sequence[str] = (),
     allow_nan: bool = False,
+    container: str | None = None,
     max_bytes: int = MAX_BYTES,
     device: torch.device | str = "cpu",
 ) -> nn.Module:
@@ -51,6 +52,8 @@ def load(
         allow_missing: patterns such as ``"fc.*"`` of keys that the file may lack; they keep their start.
         allow_unused: patterns of keys of the file that may go unused.
         allow_nan: load weights that are NaN or infinite.
+        container: which weights to load of a file that holds several, such as ``"ema_state_dict"``. Default: plain
+            weights before averages.
         max_bytes: largest file. Default: 4 GiB.
         device: where a new model is put.
 
@@ -72,7 +75,7 @@ def load(
         >>> len(gcnet.status(gcnet.load(path, pretrained)))
         2
     """
-    contents = read(source, allow_nan=allow_nan, max_bytes=max_bytes)
+    contents = read(source, container=container, allow_nan=allow_nan, max_bytes=max_bytes)
     document = Document.from_metadata(contents.metadata)
     if document is None:
         return _foreign(contents, model, layout, options, allow_missing, allow_unused, device)

@@ -189,6 +189,6 @@ def _dense(key: str, value: Tensor | TensorRecord, allow_nan: bool) -> Tensor:
         if not bool(finite.all()):
             raise CheckpointError(
                 f"{key}: {int((~finite).sum())} of {tensor.numel()} values are NaN or infinite; "
-                "allow_nan=True reads them anyway"
+                "allow_nan=True (--allow-nan) reads them anyway"
             )
     return tensor

@@ -79,15 +79,7 @@ def write(
         >>> contents.tensors["fc.weight"].shape, contents.metadata
         (torch.Size([2, 3]), {'epoch': '12'})
     """
-    target = Path(path)
-    if target.suffix not in SUFFIXES:
-        raise CheckpointError(f"{target}: the name ends in {target.suffix!r}; write one of {', '.join(SUFFIXES)}")
-    if not target.parent.is_dir():
-        raise CheckpointError(f"{target}: the folder {target.parent} does not exist")
-    if target.is_dir():
-        raise CheckpointError(f"{target}: a folder")
-    if target.exists() and not overwrite:
-        raise CheckpointError(f"{target}: exists; give another name or overwrite=True")
+    target = check_target(path, overwrite=overwrite)
     for key, value in tensors.items():
         if not isinstance(key, str) or not isinstance(value, Tensor):
             raise CheckpointError(f"{key}: a {type(value).__name__}; tensors under strings are written")
@@ -102,6 +94,30 @@ def write(
             write_safetensors(partial, plain, texts)
         else:
             _write_torch(partial, plain, texts)
+    return target
+
+
+def check_target(path: str | os.PathLike[str], *, overwrite: bool = False) -> Path:
+    """``path``, where :func:`write` can write a file.
+
+    Raises:
+        CheckpointError: as :func:`write` does for its path.
+
+    Example:
+        >>> check_target(getfixture("tmp_path") / "model.onnx")
+        Traceback (most recent call last):
+        ...
+        gcnet.checkpoints.errors.CheckpointError: ...model.onnx: the name ends in '.onnx'; write one of ...
+    """
+    target = Path(path)
+    if target.is_dir():
+        raise CheckpointError(f"{target}: a folder")
+    if target.suffix not in SUFFIXES:
+        raise CheckpointError(f"{target}: the name ends in {target.suffix!r}; write one of {', '.join(SUFFIXES)}")
+    if not target.parent.is_dir():
+        raise CheckpointError(f"{target}: the folder {target.parent} does not exist")
+    if target.exists() and not overwrite:
+        raise CheckpointError(f"{target}: exists; give another name or overwrite=True (--overwrite)")
     return target
 
 
