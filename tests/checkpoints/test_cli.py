@@ -135,3 +135,24 @@ def test_weights_that_are_not_finite_are_converted_on_request(source, tmp_path, 
     assert convert([str(source), str(target)]) == 2
     assert "head.fc.bias: 1 of 3 values are NaN or infinite; allow_nan=True (--allow-nan)" in capsys.readouterr().err
     assert convert([str(source), str(target), "--allow-nan"]) == 0
+
+
+def test_a_file_of_ours_that_lost_a_key_is_not_converted(source, tmp_path, capsys):
+    ours, back = tmp_path / "ours.safetensors", tmp_path / "back.safetensors"
+    assert convert([str(source), str(ours)]) == 0
+    with safe_open(ours, "pt") as file:
+        metadata = file.metadata()
+    tensors = load_file(ours)
+    del tensors["layer2.0.conv1.weight"]
+    save_file(tensors, ours, metadata)
+    assert convert([str(ours), str(back), "--to", "mm ResNet"]) == 1
+    assert "  layer2.0.conv1.weight\n" in capsys.readouterr().out
+    assert not back.exists()
+
+
+def test_added_weights_alone_are_not_converted(tmp_path, capsys):
+    model = ResNet(BasicBlock, (1, 1, 1, 1))
+    gcnet.insert(model, gcnet.SqueezeExcite.spec(ratio=1 / 4), stages="c5")
+    gcnet.save(model, tmp_path / "added.safetensors", added_only=True)
+    assert convert([str(tmp_path / "added.safetensors"), "--dry-run"]) == 2
+    assert "added weights only" in capsys.readouterr().err

@@ -300,11 +300,37 @@ def test_unused_and_missing_are_listed():
     assert "decode_head.weight" in str(conversion)
 
 
-def test_a_wrong_shape_names_key_shapes_and_nearest():
+def test_single_keys_are_named_and_families_counted():
     tensors = ResNet(BasicBlock, SHALLOW).state_dict()
-    tensors["layer3.0.bn1.weight"] = torch.zeros(99)
-    with pytest.raises(ValueError, match=r"layer3\.0\.bn1\.weight has shape \(99,\), .* \(256,\); .*'layer3\.0\.bn2"):
+    tensors["layer3.0.conv1.wieght"] = tensors.pop("layer3.0.conv1.weight")
+    tensors |= {f"decode_head.{index}.weight": torch.zeros(1) for index in range(3)}
+    report = str(to_ours(tensors)).splitlines()
+    assert {"  layer3.0.conv1.wieght", "  layer3.0.conv1.weight", "  decode_head.*.weight  x 3"} <= set(report)
+
+
+def test_a_wrong_shape_names_key_shapes_and_nearest():
+    tensors = {f"backbone.{key}": value for key, value in ResNet(BasicBlock, SHALLOW).state_dict().items()}
+    tensors["backbone.layer3.0.bn1.weight"] = torch.zeros(99)
+    message = (
+        r"'backbone\.layer3\.0\.bn1\.weight' is \[99\] in the file and \[256\] in the model, "
+        r"there 'layer3\.0\.bn1\.weight'; nearest of that shape: 'backbone\.layer3\.0\.bn2\.weight'"
+    )
+    with pytest.raises(ValueError, match=message):
         to_ours(tensors)
+
+
+def test_a_host_of_another_width_is_told_by_the_host():
+    narrow = {key: value[:16] for key, value in ResNet(BasicBlock, SHALLOW).state_dict().items() if value.dim()}
+    narrow |= {f"layer4.0.context_block.{key}": value for key, value in gcnet.SqueezeExcite(16).state_dict().items()}
+    with pytest.raises(ValueError, match=r"'conv1\.weight' is \[16, 3, 7, 7\] in the file and \[64, 3, 7, 7\]"):
+        to_ours(narrow)
+
+
+def test_a_network_that_tensors_do_not_tell_is_said_to_be_missing():
+    three_stages = {k: v for k, v in ResNet(BasicBlock, SHALLOW).state_dict().items() if "layer4" not in k}
+    assert "give it to gcnet.load as model=" in str(to_ours(three_stages))
+    assert "model=" not in str(to_ours(ResNet(BasicBlock, SHALLOW).state_dict()))
+    assert "model=" not in str(to_ours(gcnet.SqueezeExcite(32).state_dict()))
 
 
 def test_options_of_no_use_are_errors():

@@ -155,6 +155,11 @@ class Architecture:
         """All blocks, those first that others may be attached to."""
         return (*self.replaced, *self.placed)
 
+    @property
+    def is_block(self) -> bool:
+        """Whether it is a block alone."""
+        return self.host is None and not self.placed and [block.path for block in self.replaced] == [""]
+
     @classmethod
     def of(cls, model: nn.Module, host: Host | None = None) -> Architecture:
         """Describe a model; ``host`` says what it was before, where that cannot be seen.
@@ -183,7 +188,7 @@ class Architecture:
             model = self.host.build(device)
             self.insert_into(model)
             return model
-        if [block.path for block in self.replaced] == [""] and not self.placed:
+        if self.is_block:
             return self.replaced[0].build(device)
         raise ValueError("it is not known how the host of these blocks is built: give the host itself as model=")
 

@@ -12,7 +12,7 @@ import tyro
 
 from gcnet.checkpoints.architecture import Architecture
 from gcnet.checkpoints.conversion import Conversion, unmatched
-from gcnet.checkpoints.convert import to_ours, to_theirs
+from gcnet.checkpoints.convert import as_they_are, to_ours, to_theirs
 from gcnet.checkpoints.document import Document
 from gcnet.layouts import NETWORK_LAYOUTS
 
@@ -93,10 +93,10 @@ def _convert(arguments: Arguments) -> int:
         read_in = to_ours(contents.tensors, layout=arguments.from_ or None, options=options, metadata=contents.metadata)
     elif options:
         raise ValueError("a file of gcnet.save says itself how its model is built: leave out --option")
+    elif document.contents == "added":
+        raise ValueError("the file holds the added weights only: load it over its host, and save or convert that")
     else:
-        tensors = document.untied(contents.tensors)
-        same = {key: key for key in tensors}
-        read_in = Conversion(tensors, document.architecture, "gcnet", "gcnet", same)
+        read_in = as_they_are(document.untied(contents.tensors), document.architecture)
     steps = [read_in]
     if arguments.to != "gcnet":
         steps.append(to_theirs(read_in.tensors, read_in.architecture, layout=arguments.to))
@@ -122,7 +122,7 @@ def _problems(steps: list[Conversion], arguments: Arguments) -> list[str]:
 
 
 def _text(notes: tuple[str, ...], steps: list[Conversion], problems: list[str]) -> str:
-    verdict = [f"\nnot written: {len(problems)} keys are neither used nor allowed"] if problems else []
+    verdict = [f"\nnot written: unused or missing and not allowed: {len(problems)}"] if problems else []
     return "\n".join((*notes, "\n\n".join(map(str, steps)), *verdict))
 
 

@@ -58,6 +58,7 @@ class Conversion:
             "source": self.source,
             "target": self.target,
             "complete": self.complete,
+            "host": self.architecture.host and self.architecture.host.name,
             "mapped": dict(self.mapped),
             "transformed": dict(self.transformed),
             "unused": list(self.unused),
@@ -81,12 +82,18 @@ class Conversion:
         for what, keys in (("unused", self.unused), ("missing", self.missing), ("filled", self.filled)):
             if keys:
                 families = Counter(map(_family, keys))
-                shown = [f"  {family}  x {count}" for family, count in families.most_common(_SHOWN)]
+                alone = {_family(key): key for key in keys}
+                shown = [
+                    f"  {family}  x {count}" if count > 1 else f"  {alone[family]}"
+                    for family, count in families.most_common(_SHOWN)
+                ]
                 more = [f"  and {len(families) - _SHOWN} more families"] if len(families) > _SHOWN else []
                 lines += ["", f"{what}:", *shown, *more]
         if self.assumed:
             lines += ["", "assumed, since tensors do not tell (--option NAME=VALUE says otherwise):"]
             lines += [f"  {name}={value}" for name, value in self.assumed.items()]
+        if self.target == "gcnet" and self.architecture.host is None and not self.architecture.is_block:
+            lines += ["", "tensors do not tell which network this is: build it and give it to gcnet.load as model="]
         if self.needs:
             counts = Counter((_family(path), ", ".join(needs)) for path, needs in self.needs.items())
             lines += ["", "to be built there with, since tensors do not tell:"]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,6 +11,7 @@ from torch import Tensor, nn
 from gcnet.blocks.base import BlockSpec
 from gcnet.checkpoints.architecture import Architecture, Placed, Replaced
 from gcnet.checkpoints.conversion import Conversion
+from gcnet.checkpoints.fitting import check_shapes, shapes_of
 from gcnet.checkpoints.infer import configured, resnet_host
 from gcnet.checkpoints.infer_detector import mask_rcnn_host
 from gcnet.checkpoints.options import Options
@@ -62,10 +62,10 @@ def to_ours(
     draft = _Draft(tensors, found, chosen)
     architecture = draft.architecture()
     chosen.check_used()
-    missing, surplus = _compare(draft.tensors, architecture)
+    back = {ours: theirs for theirs, ours in draft.mapped.items()}
+    missing, surplus = _compare(draft.tensors, architecture, back)
     filled = tuple(key for key in missing if key.endswith(COUNTER))
     draft.tensors.update({key: torch.tensor(0) for key in filled})
-    back = {ours: theirs for theirs, ours in draft.mapped.items()}
     unused = tuple(back[key] for key in surplus)
     for theirs, key in zip(unused, surplus, strict=True):
         del draft.tensors[key], draft.mapped[theirs]
@@ -82,6 +82,26 @@ def to_ours(
         filled,
         chosen.assumed,
     )
+
+
+def as_they_are(tensors: Mapping[str, Tensor], architecture: Architecture) -> Conversion:
+    """The account of a state dict of ours beside the architecture that came with it.
+
+    Raises:
+        ValueError: a shape that does not fit.
+
+    Example:
+        >>> from gcnet.models.classifiers import resnet
+        >>> model = resnet((1, 1, 1, 1), num_classes=0)
+        >>> tensors = model.state_dict()
+        >>> del tensors["conv1.weight"]
+        >>> as_they_are(tensors, Architecture.of(model)).missing
+        ('conv1.weight',)
+    """
+    missing, surplus = _compare(tensors, architecture, {})
+    kept = {key: value for key, value in tensors.items() if key not in surplus}
+    same = {key: key for key in kept}
+    return Conversion(kept, architecture, "gcnet", "gcnet", same, unused=tuple(surplus), missing=tuple(missing))
 
 
 class _Draft:
@@ -178,30 +198,24 @@ def _what(key: Key, shape: torch.Size) -> str:
     return ", ".join(filter(None, (reshaped, key.change.name if key.change else "")))
 
 
-def _compare(tensors: Mapping[str, Tensor], architecture: Architecture) -> tuple[list[str], list[str]]:
+def _compare(
+    tensors: Mapping[str, Tensor], architecture: Architecture, theirs: Mapping[str, str]
+) -> tuple[list[str], list[str]]:
     """Keys that the network has and ``tensors`` have not, and the other way round.
 
     Raises:
-        ValueError: a shape that does not fit.
+        ValueError: a shape that does not fit, by the name that the key has in ``theirs``.
     """
     if architecture.host is None:
-        expected = {}
-        blocks: tuple[Placed | Replaced, ...] = (*architecture.placed, *architecture.replaced)
-        for block in blocks:
-            built = block.spec.build(block.channels, dims=block.dims, device="meta")
-            start = f"{block.block_path}." if block.block_path else ""
-            expected.update({start + key: value for key, value in built.state_dict().items()})
+        expected = architecture.block_shapes()
         known = {key for key in tensors if not key.startswith(architecture.block_prefixes())} | expected.keys()
     else:
-        expected = dict(architecture.build("meta").state_dict())
+        network = architecture.host.build("meta")
+        check_shapes(shapes_of(network), tensors, theirs)  # of the host first, which its blocks go by
+        architecture.insert_into(network)
+        expected = shapes_of(network)
         known = set(expected)
-    for key, value in tensors.items():
-        if key in expected and value.shape != expected[key].shape:
-            shape = tuple(expected[key].shape)
-            same = [name for name, other in tensors.items() if other.shape == shape]
-            near = difflib.get_close_matches(key, same, n=1, cutoff=0)
-            hint = f"; of that shape is {near[0]!r}" if near else ""
-            raise ValueError(f"{key} has shape {tuple(value.shape)}, the network needs {shape}{hint}")
+    check_shapes(expected, tensors, theirs)
     return [key for key in expected if key not in tensors], [key for key in tensors if key not in known]
 
 

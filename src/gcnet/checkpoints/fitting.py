@@ -40,19 +40,28 @@ def check_fit(
     return missing, unused
 
 
-def check_shapes(expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor]) -> None:
-    """Compare the shapes of keys that both have.
+def check_shapes(
+    expected: Mapping[str, torch.Size], tensors: Mapping[str, Tensor], names: Mapping[str, str] | None = None
+) -> None:
+    """Compare the shapes of keys that both have; ``names`` are those in the file, if they were others.
 
     Raises:
         CheckpointError: one that does not fit, with both shapes and the nearest key that would.
     """
     for key, shape in expected.items():
         if key in tensors and tensors[key].shape != shape:
-            alike = [other for other, value in tensors.items() if value.shape == shape]
+            names = names or {}
+            name = names.get(key, key)
+            alike = [names.get(other, other) for other, value in tensors.items() if value.shape == shape]
             raise CheckpointError(
-                f"{key!r} is {list(tensors[key].shape)} in the file and {list(shape)} in the model"
-                f"{_nearest(key, alike, 'nearest of that shape')}"
+                f"{name!r} is {list(tensors[key].shape)} in the file and {list(shape)} in the model"
+                f"{f', there {key!r}' * (name != key)}{_nearest(name, alike, 'nearest of that shape')}"
             )
+
+
+def shapes_of(model: nn.Module) -> dict[str, torch.Size]:
+    """Key -> shape of every tensor in the state dict."""
+    return {key: value.shape for key, value in model.state_dict().items()}
 
 
 def is_hollow(model: nn.Module) -> bool:
