@@ -4,8 +4,10 @@ import json
 import pytest
 import torch
 from torch import nn
+from torchvision.models.resnet import Bottleneck, ResNet
 
 import gcnet
+from gcnet.checkpoints.cli import convert
 from gcnet.checkpoints.verify import compare
 from gcnet.checkpoints.verify_cli import verify
 from gcnet.models import mask_rcnn
@@ -83,7 +85,7 @@ def loaded(monkeypatch):
     a = modified()
     b = copy.deepcopy(a)
     b.fc.bias.data[0] += 0.25
-    monkeypatch.setattr(gcnet, "load", {"a.pth": a, "b.pth": b}.__getitem__, raising=False)
+    monkeypatch.setattr(gcnet, "load", lambda path, **_: {"a.pth": a, "b.pth": b}[path])
 
 
 @pytest.mark.parametrize(
@@ -111,3 +113,15 @@ def test_json(loaded, capsys):
 def test_errors(arguments, capsys):
     assert verify(["a.pth", "b.pth", *arguments]) == 2
     assert "error" in capsys.readouterr().err
+
+
+def test_a_foreign_file_is_read_as_it_was_converted(tmp_path, capsys):
+    state = ResNet(Bottleneck, (1, 1, 1, 1)).state_dict()
+    foreign = {f"backbone.{key}": value for key, value in state.items() if not key.startswith("fc.")}
+    foreign["decode_head.weight"] = torch.zeros(1)
+    source, target = str(tmp_path / "mm.pth"), str(tmp_path / "ours.safetensors")
+    torch.save(foreign, source)
+    options = ["--option", "style=caffe", "--allow-unused", "decode_head.*"]
+    assert convert([source, target, *options]) == 0
+    assert verify([source, target, "--input", "1x3x64x64", *options]) == 0
+    assert verify([source, target, "--input", "1x3x64x64", *options[2:]]) == 1

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
-from typing import Any
+from typing import Annotated
 
 import torch
 import tyro
 
 import gcnet
 from gcnet.analysis.table import format_table
+from gcnet.checkpoints.cli import parse_options
 from gcnet.checkpoints.verify import Comparison, compare
 from gcnet.insertion.options import parse_size
 
@@ -30,6 +31,12 @@ class Arguments:
     """The other one."""
     input: str = "1x3x224x224"
     """Shape of the input with the batch."""
+    from_: Annotated[str, tyro.conf.arg(name="from")] = ""
+    """Layout of the first checkpoint, by default the one that fits; see gcnet convert --list."""
+    option: tuple[str, ...] = ()
+    """NAME=VALUE of what the tensors of the first checkpoint do not tell, such as style=caffe."""
+    allow_unused: tuple[str, ...] = ()
+    """Patterns of keys of the first checkpoint that may be left out, such as "decode_head.*"."""
     tolerance: float = 0.0
     """Largest absolute difference that counts as the same."""
     seed: int = 0
@@ -60,8 +67,13 @@ def verify(argv: list[str]) -> int:
             raise ValueError(f"tolerance={arguments.tolerance} must be zero or more")
         dtype = torch.float64 if arguments.float64 else torch.float32
         x = torch.randn(shape, generator=torch.Generator().manual_seed(arguments.seed)).to(dtype)
-        load: Any = gcnet.load
-        compared = compare(load(arguments.a).to(dtype), load(arguments.b).to(dtype), x)
+        a = gcnet.load(
+            arguments.a,
+            layout=arguments.from_ or None,
+            options=parse_options(arguments.option) or None,
+            allow_unused=arguments.allow_unused,
+        )
+        compared = compare(a.to(dtype), gcnet.load(arguments.b).to(dtype), x)
     except (OSError, ModuleNotFoundError, ValueError, TypeError, KeyError, RuntimeError) as error:
         print(f"error: {error if isinstance(error, OSError) or not error.args else error.args[0]}", file=sys.stderr)
         return 2
