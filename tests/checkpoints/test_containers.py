@@ -58,6 +58,16 @@ def test_no_tensors(content):
         read(content)
 
 
+@pytest.mark.parametrize("nested", [False, True])
+def test_arrays_in_place_of_tensors(nested, tmp_path):
+    arrays = {"conv1.weight": ONE.numpy(), "bn1.weight": TWO.numpy()}
+    content = {"state_dict": arrays} if nested else arrays
+    torch.save(content, tmp_path / "model.pth")
+    for source in (content, tmp_path / "model.pth"):
+        with pytest.raises(CheckpointError, match=r"holds NumPy arrays.*torch\.from_numpy"):
+            read(source)
+
+
 @pytest.mark.parametrize("content", [[ONE], ONE, 3, (1, 2)])
 def test_other_objects(content, tmp_path):
     torch.save(content, tmp_path / "model.pth")

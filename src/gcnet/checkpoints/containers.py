@@ -41,7 +41,7 @@ def choose(content: Any, container: str | None = None) -> Chosen:
         raise CheckpointError(f"the file holds a {_kind(content)}, not a dictionary of tensors")
     found, optimizers = _walk(content)
     if not found:
-        raise CheckpointError(f"no tensors found in the file; its entries are {_shown(map(str, content))}")
+        raise CheckpointError(f"no tensors found in the file; {_instead(content)}")
     path = _pick(found, container)
     notes = []
     if len(found) > 1:
@@ -112,6 +112,20 @@ def _rank(path: str) -> tuple[int, int]:
     average = any("ema" in part.lower().split("_") or "averag" in part.lower() for part in parts)
     known = [NAMES.index(part) for part in parts if part in NAMES]
     return (0, 0) if not parts else (1 + average, min(known, default=len(NAMES)) if not average else 0)
+
+
+def _instead(content: Mapping[Any, Any]) -> str:
+    """What there is in place of tensors."""
+    values = [
+        *content.values(),
+        *(leaf for value in content.values() if isinstance(value, Mapping) for leaf in value.values()),
+    ]
+    if any(_kind(value).endswith(("ndarray", "._reconstruct", "._frombuffer")) for value in values):
+        return (
+            "it holds NumPy arrays, which are not read. Save tensors where NumPy is installed: "
+            "torch.save({key: torch.from_numpy(array) for key, array in arrays.items()}, 'weights.pth')"
+        )
+    return f"its entries are {_shown(map(str, content))}" if content else "it is empty"
 
 
 def _kind(value: Any) -> str:
