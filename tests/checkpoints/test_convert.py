@@ -343,6 +343,13 @@ def test_options_of_no_use_are_errors():
         to_ours(tensors, layout="tim ResNet")
 
 
+def test_keys_of_no_layout_get_a_short_answer():
+    with pytest.raises(ValueError, match=r"no layout fits these 1 keys \(a \.\.\.\); gcnet convert --list names all"):
+        to_ours({"a": torch.zeros(1)})
+    with pytest.raises(ValueError, match="unknown layout 'zzz'; gcnet convert --list names all"):
+        to_ours({"a": torch.zeros(1)}, layout="zzz")
+
+
 def test_what_the_target_cannot_express_is_refused():
     model = resnet(SHALLOW, num_classes=0, stride_in_1x1=True)
     with pytest.raises(ValueError, match="timm ResNet strides in the 3x3"):

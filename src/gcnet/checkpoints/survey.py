@@ -15,6 +15,7 @@ from gcnet.layouts.network import Child, NetworkLayout, Rename, fits
 from gcnet.layouts.table import BlockLayout
 
 CHILD_NAME = "context_block"
+_ALL = "gcnet convert --list names all of them"
 
 
 class Found(NamedTuple):
@@ -110,8 +111,8 @@ def layout_named(name: str) -> NetworkLayout:
     """
     if name not in NETWORK_LAYOUTS:
         near = difflib.get_close_matches(name, NETWORK_LAYOUTS, n=1, cutoff=0.3)
-        hint = f", did you mean {near[0]!r}?" if near else ""
-        raise ValueError(f"unknown layout {name!r}{hint} Layouts: {', '.join(NETWORK_LAYOUTS)}")
+        hint = f", did you mean {near[0]!r}?" if near else ";"
+        raise ValueError(f"unknown layout {name!r}{hint} {_ALL}")
     return NETWORK_LAYOUTS[name]
 
 
@@ -132,11 +133,10 @@ def _unmarked(keys: tuple[str, ...], layout: NetworkLayout) -> list[str]:
 def _unknown(keys: tuple[str, ...]) -> ValueError:
     networks = [layout for layout in NETWORK_LAYOUTS.values() if not layout.in_place]
     near = min(networks, key=lambda layout: len(_unmarked(keys, layout)) / len(layout.marks))
+    lacking = _unmarked(keys, near)
+    hint = f"the nearest is {near.name!r}, which has {', '.join(lacking)}" if len(lacking) < len(near.marks) else ""
     start = ", ".join(keys[:3]) or "no keys at all"
-    return ValueError(
-        f"no layout fits these {len(keys)} keys ({start} ...); the nearest is {near.name!r}, which has "
-        f"{', '.join(_unmarked(keys, near))}. Layouts: {', '.join(NETWORK_LAYOUTS)}"
-    )
+    return ValueError("; ".join(filter(None, (f"no layout fits these {len(keys)} keys ({start} ...)", hint, _ALL))))
 
 
 def _children(keys: tuple[str, ...], layout: NetworkLayout) -> dict[str, Found]:
