@@ -70,13 +70,25 @@ def test_caffe(layout):
     assert detector.transform.image_mean[0] > detector.transform.image_mean[2]
 
 
-def test_caffe_in_the_configuration_of_the_file_asks_for_its_layout():
-    metadata = {"meta": {"config": "backbone=dict(type='ResNet', style='caffe')"}}
+@pytest.mark.parametrize("told", ["by the file", "by the user"])
+@pytest.mark.parametrize("version", [1, 2])
+def test_style_chooses_the_layout_of_caffe(version, told):
+    config = {"meta": {"config": "backbone=dict(type='ResNet', style='caffe')"}}
+    by = {"metadata": config} if told == "by the file" else {"options": {"style": "caffe"}}
+    conversion = to_ours(small(version), **by)
+    assert conversion.source == f"mmdetection {version}.x Mask R-CNN caffe"
+    assert "style" not in conversion.assumed
+    assert conversion.architecture.build("meta").backbone.body.layer2[0].conv1.stride == (2, 2)
+    pytorch = to_ours(small(version), metadata=config, options={"style": "pytorch"})
+    assert pytorch.source == f"mmdetection {version}.x Mask R-CNN"
+
+
+def test_style_and_layout_that_were_given_agree():
+    caffe, pytorch = {"options": {"style": "caffe"}}, {"options": {"style": "pytorch"}}
     with pytest.raises(ValueError, match=r"layout='mmdetection 2.x Mask R-CNN caffe'"):
-        to_ours(small(2), metadata=metadata)
-    assert to_ours(small(2), layout="mmdetection 2.x Mask R-CNN caffe", metadata=metadata).complete
+        to_ours(small(2), layout="mmdetection 2.x Mask R-CNN", **caffe)
     with pytest.raises(ValueError, match=r"layout='mmdetection 1.x Mask R-CNN'"):
-        to_ours(small(1), layout="mmdetection 1.x Mask R-CNN caffe", options={"style": "pytorch"})
+        to_ours(small(1), layout="mmdetection 1.x Mask R-CNN caffe", **pytorch)
 
 
 def test_the_user_says_which_conventions():

@@ -56,9 +56,12 @@ def to_ours(
         >>> conversion.source, conversion.complete, conversion.architecture.host.options["depths"]
         ('mm ResNet', True, (2, 2, 2, 2))
     """
-    found = survey(tensors, layout_named(layout)) if layout else detect(tensors)
-    found.layout.check(tensors)
     chosen = Options(options or {}, configured(metadata or {}))
+    found = survey(tensors, layout_named(layout)) if layout else detect(tensors)
+    caffe = f"{found.layout} caffe"
+    if layout is None and chosen.told("style") == "caffe" and caffe in NETWORK_LAYOUTS:
+        found = survey(tensors, NETWORK_LAYOUTS[caffe])
+    found.layout.check(tensors)
     draft = _Draft(tensors, found, chosen)
     architecture = draft.architecture()
     chosen.check_used()

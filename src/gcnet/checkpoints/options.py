@@ -34,13 +34,14 @@ class Options:
     def take(self, name: str, default: str, *, doubtful: bool = True) -> str:
         """The value of an option of the network; noted as assumed if it is ``doubtful`` and nobody gave it."""
         self._used.add(name)
-        if name in self.given:
-            return str(self.given[name])
-        if name in self.configured:
-            return self.configured[name]
-        if doubtful:
+        told = self.told(name)
+        if told is None and doubtful:
             self.assume(name, default)
-        return default
+        return default if told is None else told
+
+    def told(self, name: str) -> str | None:
+        """The value of an option of the network if anybody gave it, the user before the configuration."""
+        return str(self.given[name]) if name in self.given else self.configured.get(name)
 
     def assume(self, name: str, value: Any) -> None:
         """Note a value that was taken without being told; different ones side by side."""
