@@ -280,6 +280,16 @@ def test_a_block_alone():
     assert torch.equal(ours(x), block(x))
 
 
+@pytest.mark.parametrize("head", [False, True])
+def test_a_backbone_without_head_is_taken_for_an_mm_style_one(head):
+    model = resnet(SHALLOW, num_classes=5 * head)
+    gcnet.insert(model, gcnet.GlobalContext.spec(ratio=1 / 16, init="published"), stages="c5", position="after_1x1")
+    tensors = to_theirs(model, layout="torchvision ResNet").tensors
+    conversion = to_ours(tensors)
+    assert conversion.source == ("torchvision ResNet" if head else "mm ResNet backbone")
+    assert ("style" in conversion.assumed) is not head
+
+
 def test_counters_of_old_files_are_filled():
     tensors = {k: v for k, v in ResNet(BasicBlock, SHALLOW).state_dict().items() if "num_batches" not in k}
     conversion = to_ours(tensors)
