@@ -290,6 +290,24 @@ def test_a_backbone_without_head_is_taken_for_an_mm_style_one(head):
     assert ("style" in conversion.assumed) is not head
 
 
+@pytest.mark.parametrize("dilations", ["(1, 1, 2, 4)", "[1,1,1,2]"])
+def test_dilations_in_the_configuration_are_refused_unless_waived(dilations):
+    tensors = {f"backbone.{key}": value for key, value in resnet(SHALLOW, num_classes=0).state_dict().items()}
+    metadata = {"meta": {"config": f"backbone=dict(type='ResNet', dilations={dilations}), neck=dict(dilations=(1, ))"}}
+    with pytest.raises(ValueError, match=r"dilations=.*--option dilation=1"):
+        to_ours(tensors, metadata=metadata)
+    assert to_ours(tensors, metadata=metadata, options={"dilation": 1}).complete
+
+
+def test_dilations_of_one_are_told():
+    tensors = {f"backbone.{key}": value for key, value in resnet(SHALLOW, num_classes=0).state_dict().items()}
+    config = (
+        "backbone=dict(dilations=(1, 1, 1, 1)), decode_head=dict(dilations=(1, 12, 24, 36)), x=dict(dilations=(1, ))"
+    )
+    assert to_ours(tensors).assumed == {"style": "pytorch", "dilation": "1"}
+    assert to_ours(tensors, metadata={"config": config}).assumed == {"style": "pytorch"}
+
+
 def test_counters_of_old_files_are_filled():
     tensors = {k: v for k, v in ResNet(BasicBlock, SHALLOW).state_dict().items() if "num_batches" not in k}
     conversion = to_ours(tensors)

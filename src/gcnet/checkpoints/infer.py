@@ -71,24 +71,22 @@ def _depth(tensors: Mapping[str, Tensor], stage: int) -> int:
 _CONFIG = {
     "style": re.compile(r"""\bstyle\s*=\s*['"](caffe|pytorch)['"]"""),
     "position": re.compile(r"""\bposition\s*=\s*['"]after_conv([23])['"]"""),
+    "dilation": re.compile(r"\bdilations\s*=\s*[([]([1248,\s]+)[)\]]"),  # of backbones; those of heads go further
 }
 
 
 def configured(metadata: Mapping[str, object]) -> dict[str, str]:
-    """``style`` and ``position`` in the configuration text that mm-style files carry; read as text, never run.
+    """``style``, ``position`` and ``dilation`` in the configuration that mm-style files carry; its text is never run.
 
     Example:
-        >>> configured({"meta": {"config": "backbone=dict(depth=50, style='caffe')"}})
-        {'style': 'caffe'}
+        >>> configured({"meta": {"config": "backbone=dict(style='caffe', dilations=(1, 1, 2, 4))"}})
+        {'style': 'caffe', 'dilation': '1, 1, 2, 4'}
     """
     nested = metadata.get("meta")
     places = (metadata, nested if isinstance(nested, Mapping) else {})
     texts = [text for place in places for name in ("config", "cfg") if isinstance(text := place.get(name), str)]
-    found = {}
-    for option, pattern in _CONFIG.items():
-        values = {value for text in texts for value in pattern.findall(text)}
-        if len(values) == 1:
-            found[option] = values.pop()
-    if "position" in found:
-        found["position"] = {"2": "after_3x3", "3": "after_1x1"}[found["position"]]
-    return found
+    values = {option: {v for text in texts for v in pattern.findall(text)} for option, pattern in _CONFIG.items()}
+    values["position"] = {{"2": "after_3x3", "3": "after_1x1"}[value] for value in values["position"]}
+    dilated = {value for value in values["dilation"] if set(value) & set("248")}
+    values["dilation"] = dilated or {"1" for _ in values["dilation"]}
+    return {option: found.pop() for option, found in values.items() if len(found) == 1}

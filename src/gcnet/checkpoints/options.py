@@ -11,7 +11,13 @@ from gcnet.blocks.base import SITE_ARGUMENTS, Block, check_choice
 from gcnet.insertion.families import POSITIONS
 from gcnet.models.mmdetection import CONVENTIONS
 
-_CHOICES = {"style": ("pytorch", "caffe"), "position": POSITIONS, "time_stride": ("1",), "conventions": CONVENTIONS}
+_CHOICES = {
+    "style": ("pytorch", "caffe"),
+    "position": POSITIONS,
+    "dilation": ("1",),
+    "time_stride": ("1",),
+    "conventions": CONVENTIONS,
+}
 
 
 class Options:

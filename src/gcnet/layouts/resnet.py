@@ -19,7 +19,8 @@ _MM_CHILDREN = (
     Child("nonlocal_block", "mmcv NonLocal", movable=True),
     Child("se_layer", "mmdetection SELayer"),
 )
-_STYLE = {"style": "pytorch"}
+#: What the tensors of mm-style files do not tell.
+_ASSUMED = {"style": "pytorch", "dilation": "1"}
 _PREFIXED_SITE = Rename("backbone.layer{stage}.{block}", "layer{stage}.{block}")
 
 GCNET = NetworkLayout(
@@ -47,9 +48,9 @@ MM = NetworkLayout(
     renames=(*_PREFIXED, Rename("head.fc.{leaf}", "fc.{leaf}")),
     children=_MM_CHILDREN,
     site=_PREFIXED_SITE,
-    assumed=_STYLE,
+    assumed=_ASSUMED,
 )
-MM_BACKBONE = NetworkLayout("mm ResNet backbone", _MARKS, _HOST[:-1], _MM_CHILDREN, assumed=_STYLE)
+MM_BACKBONE = NetworkLayout("mm ResNet backbone", _MARKS, _HOST[:-1], _MM_CHILDREN, assumed=_ASSUMED)
 
 #: Keys as in mm-style files; to be named by the user, for its non-local block scales its logits the other way round.
 GCNET_REPOSITORY = NetworkLayout(
@@ -61,7 +62,7 @@ GCNET_REPOSITORY = NetworkLayout(
         Child("nonlocal_block", "GCNet repository NonLocal2D", movable=True),
     ),
     site=_PREFIXED_SITE,
-    assumed=_STYLE,
+    assumed=_ASSUMED,
 )
 
 NETWORK_LAYOUTS = (GCNET, MM_BACKBONE, TORCHVISION, TIMM, SENET_PYTORCH, MM, GCNET_REPOSITORY)
