@@ -122,7 +122,9 @@ def _problems(steps: list[Conversion], arguments: Arguments) -> list[str]:
 
 
 def _text(notes: tuple[str, ...], steps: list[Conversion], problems: list[str]) -> str:
-    verdict = [f"\nnot written: unused or missing and not allowed: {len(problems)}"] if problems else []
+    verdict = (
+        [f"\nnot written: {len(problems)} unused or missing and not allowed, such as {problems[0]}"] if problems else []
+    )
     return "\n".join((*notes, "\n\n".join(map(str, steps)), *verdict))
 
 

@@ -86,7 +86,10 @@ def _mask_rcnn(name: str, head: tuple[Rename, ...], stem: Change | None = None, 
             "backbone.layer{stage}.{block}.conv2_offset.{leaf}": "deformable convolutions (DCN)",
             "backbone.layer{stage}.{block}.conv2.conv_offset.{leaf}": "deformable convolutions (DCN)",
         },
-        supported="ResNet or ResNeXt with FPN, a box head of two shared layers (2fc) and a mask head of convolutions",
+        supported=(
+            "ResNet or ResNeXt with FPN, a box head of two shared layers (2fc) and a mask head of convolutions; "
+            "the backbone alone is read with layout='mm ResNet' (--from), the other keys being allowed as unused"
+        ),
         site=Rename("backbone.layer{stage}.{block}", "backbone.body.layer{stage}.{block}"),
         assumed={"style": "pytorch", **assumed},
     )
