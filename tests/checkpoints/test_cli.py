@@ -156,3 +156,12 @@ def test_added_weights_alone_are_not_converted(tmp_path, capsys):
     gcnet.save(model, tmp_path / "added.safetensors", added_only=True)
     assert convert([str(tmp_path / "added.safetensors"), "--dry-run"]) == 2
     assert "added weights only" in capsys.readouterr().err
+
+
+def test_what_is_left_behind_is_said(source, tmp_path, capsys):
+    file = {"state_dict": load_file(source), "meta": {"CLASSES": ("cat", "dog")}, "epoch": 12}
+    torch.save(file, tmp_path / "mm.pth")
+    assert convert([str(tmp_path / "mm.pth"), str(tmp_path / "ours.safetensors")]) == 0
+    assert "not weights, left behind: epoch, meta" in capsys.readouterr().out
+    assert convert([str(tmp_path / "ours.safetensors"), "--dry-run"]) == 0
+    assert "left behind" not in capsys.readouterr().out

@@ -11,9 +11,10 @@ from typing import Annotated, Any
 import tyro
 
 from gcnet.checkpoints.architecture import Architecture
+from gcnet.checkpoints.containers import shown
 from gcnet.checkpoints.conversion import Conversion, unmatched
 from gcnet.checkpoints.convert import as_they_are, to_ours, to_theirs
-from gcnet.checkpoints.document import Document
+from gcnet.checkpoints.document import ENTRY, Document
 from gcnet.layouts import NETWORK_LAYOUTS
 
 
@@ -23,11 +24,13 @@ class Arguments:
 
     The report is always printed. Nothing is written unless every key of the file was used and none of the network is
     missing, or the ones that are were allowed.
+
+    Exit status: 0 if all is well, 1 if keys are unused or missing that were not allowed, 2 after an error.
     """
 
-    source: tyro.conf.Positional[str] = ""
+    source: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="SOURCE")] = ""
     """File to read: safetensors, .pth or .pt; nothing in it is executed."""
-    target: tyro.conf.Positional[str] = ""
+    target: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="TARGET")] = ""
     """File to write: .safetensors or .pth."""
     to: str = "gcnet"
     """Layout to write; see --list."""
@@ -101,11 +104,13 @@ def _convert(arguments: Arguments) -> int:
     if arguments.to != "gcnet":
         steps.append(to_theirs(read_in.tensors, read_in.architecture, layout=arguments.to))
     problems = _problems(steps, arguments)
+    beside = contents.metadata.keys() - {ENTRY}
+    notes = (*contents.notes, *([f"not weights, left behind: {shown(sorted(beside))}"] if beside else []))
     reports = [step.to_dict() for step in steps]
     if arguments.json:
-        print(json.dumps({"notes": contents.notes, "steps": reports, "problems": problems}, indent=2))
+        print(json.dumps({"notes": notes, "steps": reports, "problems": problems}, indent=2))
     else:
-        print(_text(contents.notes, steps, problems))
+        print(_text(notes, steps, problems))
     if problems:
         return 1
     if not arguments.dry_run:

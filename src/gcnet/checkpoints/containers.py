@@ -45,13 +45,13 @@ def choose(content: Any, container: str | None = None) -> Chosen:
     path = _pick(found, container)
     notes = []
     if len(found) > 1:
-        others = _shown(other or "the top level" for other in found if other != path)
+        others = shown(other or "the top level" for other in found if other != path)
         chosen = path or "the top level"
         notes.append(f"weights read from {chosen}; there are more in {others}: choose with container= (--container)")
     elif path:
         notes.append(f"weights read from {path}")
     if optimizers:
-        notes.append(f"optimizer state dropped: {_shown(optimizers)}")
+        notes.append(f"optimizer state dropped: {shown(optimizers)}")
     weights = dict(found[path])
     beside: Mapping[Any, Any] = content
     if not path:
@@ -96,13 +96,13 @@ def _pick(found: Mapping[str, Any], container: str | None) -> str:
         near = difflib.get_close_matches(container, found, n=1, cutoff=0)
         raise CheckpointError(
             f"container={container!r}: {'several' if matching else 'no'} weights there; the file holds "
-            f"{_shown(path or 'weights at the top level' for path in found)}"
+            f"{shown(path or 'weights at the top level' for path in found)}"
             + (f". Did you mean {near[0]!r}?" if near and near[0] else "")
         )
     ranked = sorted(found, key=_rank)
     if len(ranked) > 1 and _rank(ranked[0]) == _rank(ranked[1]):
         raise CheckpointError(
-            f"several sets of weights in the file: choose with container= (--container) one of {_shown(ranked)}"
+            f"several sets of weights in the file: choose with container= (--container) one of {shown(ranked)}"
         )
     return ranked[0]
 
@@ -125,7 +125,7 @@ def _instead(content: Mapping[Any, Any]) -> str:
             "it holds NumPy arrays, which are not read. Save tensors where NumPy is installed: "
             "torch.save({key: torch.from_numpy(array) for key, array in arrays.items()}, 'weights.pth')"
         )
-    return f"its entries are {_shown(map(str, content))}" if content else "it is empty"
+    return f"its entries are {shown(map(str, content))}" if content else "it is empty"
 
 
 def _kind(value: Any) -> str:
@@ -134,6 +134,7 @@ def _kind(value: Any) -> str:
     return value.name if isinstance(value, StandIn) else type(value).__name__
 
 
-def _shown(names: Any) -> str:
+def shown(names: Any) -> str:
+    """The first twelve names in a row, and how many more there are."""
     listed = [str(name)[:80] for name in names]
     return ", ".join(listed[:12]) + (f" and {len(listed) - 12} more" if len(listed) > 12 else "")

@@ -25,9 +25,9 @@ class Arguments:
     architectures.
     """
 
-    a: tyro.conf.Positional[str]
+    a: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="A")]
     """Checkpoint in any layout that gcnet.load reads."""
-    b: tyro.conf.Positional[str]
+    b: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="B")]
     """The other one."""
     input: str = "1x3x224x224"
     """Shape of the input with the batch."""
