@@ -299,6 +299,26 @@ def test_dilations_in_the_configuration_are_refused_unless_waived(dilations):
     assert to_ours(tensors, metadata=metadata, options={"dilation": 1}).complete
 
 
+def test_positions_in_the_configuration():
+    model = resnet(SHALLOW, num_classes=0)
+    gcnet.insert(model, gcnet.GlobalContext.spec(ratio=1 / 16, init="published"), stages="c5", position="after_3x3")
+    narrow = to_theirs(model, layout="mm ResNet").tensors
+    gcnet.remove(model)
+    gcnet.insert(model, gcnet.GlobalContext.spec(ratio=1 / 16, init="published"), stages="c5", position="after_1x1")
+    wide = to_theirs(model, layout="mm ResNet").tensors
+
+    def position(tensors, text, **options):
+        (block,) = to_ours(tensors, metadata={"config": text}, options=options).architecture.placed
+        return block.position
+
+    assert position(wide, "gcb=dict(ratio=1/16, insert_pos='after_add')") == "after_add"
+    assert position(wide, "plugins=[dict(position='after_conv3')]") == "after_1x1"
+    assert position(narrow, "plugins=[dict(position='after_conv2')]") == "after_3x3"
+    with pytest.raises(ValueError, match="blocks after_conv1"):
+        position(narrow, "plugins=[dict(position='after_conv1'), dict(position='after_conv3')]")
+    assert position(narrow, "plugins=[dict(position='after_conv1')]", position="after_3x3") == "after_3x3"
+
+
 def test_dilations_of_one_are_told():
     tensors = {f"backbone.{key}": value for key, value in resnet(SHALLOW, num_classes=0).state_dict().items()}
     config = (

@@ -12,7 +12,7 @@ from gcnet.blocks.base import BlockSpec
 from gcnet.checkpoints.architecture import Architecture, Placed, Replaced
 from gcnet.checkpoints.conversion import Conversion
 from gcnet.checkpoints.fitting import check_shapes, shapes_of
-from gcnet.checkpoints.infer import configured, resnet_host
+from gcnet.checkpoints.infer import UNKNOWN_POSITION, configured, resnet_host
 from gcnet.checkpoints.infer_detector import mask_rcnn_host
 from gcnet.checkpoints.options import Options
 from gcnet.checkpoints.survey import Found, Survey, detect, layout_named, survey
@@ -184,6 +184,11 @@ class _Draft:
     def _position(self, found: Found, channels: int) -> str:
         """Inside the bottleneck if the width says so, else as given or assumed."""
         assert found.child is not None
+        if self.options.told("position") == UNKNOWN_POSITION:
+            raise ValueError(
+                f"the configuration in the file has blocks {UNKNOWN_POSITION}, where ours are not inserted; if "
+                f"{found.path}.{found.name} is elsewhere, --option position=... says so"
+            )
         inner, outer = (self.host.get(f"{found.path}.{name}.weight") for name in ("conv2", "conv3"))
         if inner is not None and outer is not None and channels == inner.shape[0] != outer.shape[0]:
             self.options.take("position", "after_3x3", doubtful=False)

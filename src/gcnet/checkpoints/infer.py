@@ -70,9 +70,12 @@ def _depth(tensors: Mapping[str, Tensor], stage: int) -> int:
 
 _CONFIG = {
     "style": re.compile(r"""\bstyle\s*=\s*['"](caffe|pytorch)['"]"""),
-    "position": re.compile(r"""\bposition\s*=\s*['"]after_conv([23])['"]"""),
+    "position": re.compile(r"""\b(?:position|insert_pos)\s*=\s*['"](after_(?:conv[123]|1x1|3x3|add))['"]"""),
     "dilation": re.compile(r"\bdilations\s*=\s*[([]([1248,\s]+)[)\]]"),  # of backbones; those of heads go further
 }
+_POSITIONS = {"after_conv2": "after_3x3", "after_conv3": "after_1x1"}
+#: Where mmdetection can put a block and ours cannot.
+UNKNOWN_POSITION = "after_conv1"
 
 
 def configured(metadata: Mapping[str, object]) -> dict[str, str]:
@@ -86,7 +89,9 @@ def configured(metadata: Mapping[str, object]) -> dict[str, str]:
     places = (metadata, nested if isinstance(nested, Mapping) else {})
     texts = [text for place in places for name in ("config", "cfg") if isinstance(text := place.get(name), str)]
     values = {option: {v for text in texts for v in pattern.findall(text)} for option, pattern in _CONFIG.items()}
-    values["position"] = {{"2": "after_3x3", "3": "after_1x1"}[value] for value in values["position"]}
+    values["position"] = {_POSITIONS.get(value, value) for value in values["position"]}
+    if UNKNOWN_POSITION in values["position"]:
+        values["position"] = {UNKNOWN_POSITION}
     dilated = {value for value in values["dilation"] if set(value) & set("248")}
     values["dilation"] = dilated or {"1" for _ in values["dilation"]}
     return {option: found.pop() for option, found in values.items() if len(found) == 1}
