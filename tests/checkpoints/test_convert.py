@@ -415,6 +415,18 @@ def test_what_the_target_cannot_express_is_refused():
     assert Architecture.of(model).placed
 
 
+def test_style_and_position_are_reported_where_the_target_does_not_tell_them():
+    model = resnet(SHALLOW, num_classes=0, stride_in_1x1=True)
+    spec = gcnet.GlobalContext.spec(ratio=1 / 16, init="published")
+    gcnet.insert(model, spec, stages="c5", position="after_block")
+    conversion = to_theirs(model, layout="mm ResNet")
+    assert conversion.needs == {
+        "backbone": ("style='caffe'",),
+        "backbone.layer4.0.context_block": ("position after_block",),
+    }
+    assert "  backbone: style='caffe'  x 1" in str(conversion)
+
+
 def test_another_activation_is_refused_where_it_is_fixed():
     model = resnet(SHALLOW, num_classes=0)
     spec = gcnet.SqueezeExcite.spec(ratio=1 / 4, activation="silu", init="published", gate="published")

@@ -91,6 +91,18 @@ def test_style_and_layout_that_were_given_agree():
         to_ours(small(1), layout="mmdetection 1.x Mask R-CNN caffe", **pytorch)
 
 
+def test_style_and_arithmetic_that_a_target_does_not_tell():
+    caffe = to_ours(small(2), options={"style": "caffe"})
+    with pytest.raises(ValueError, match=r"say layout='mmdetection 2.x Mask R-CNN caffe'"):
+        to_theirs(caffe.tensors, caffe.architecture, layout="mmdetection 2.x Mask R-CNN")
+    pytorch = to_ours(small(1))
+    with pytest.raises(ValueError, match=r"say layout='mmdetection 2.x Mask R-CNN'"):
+        to_theirs(pytorch.tensors, pytorch.architecture, layout="mmdetection 2.x Mask R-CNN caffe")
+    upgraded = to_theirs(pytorch.tensors, pytorch.architecture, layout="mmdetection 2.x Mask R-CNN")
+    assert upgraded.needs == {"detector": ("the arithmetic of mmdetection1",)}
+    assert not to_theirs(pytorch.tensors, pytorch.architecture, layout="mmdetection 1.x Mask R-CNN").needs
+
+
 def test_the_user_says_which_conventions():
     conversion = to_ours(small(2), options={"conventions": "mmdetection1"})
     assert conventions_of(conversion.architecture.build("meta")) == "mmdetection1"

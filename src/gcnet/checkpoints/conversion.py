@@ -32,7 +32,8 @@ class Conversion:
         missing: keys that the network has and the source has not.
         filled: keys made here because old files lack them: the counters of batch norms.
         assumed: options that tensors do not tell -> value taken.
-        needs: path of a block there -> what it must be built with there, which tensors do not tell.
+        needs: path of a block there, ``"backbone"`` or ``"detector"`` -> what it must be built with there, which
+            tensors do not tell.
     """
 
     tensors: dict[str, Tensor]

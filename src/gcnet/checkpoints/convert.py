@@ -15,10 +15,9 @@ from gcnet.checkpoints.fitting import check_shapes, shapes_of
 from gcnet.checkpoints.infer import UNKNOWN_POSITION, configured, resnet_host
 from gcnet.checkpoints.infer_detector import mask_rcnn_host
 from gcnet.checkpoints.options import Options
-from gcnet.checkpoints.survey import Found, Survey, detect, layout_named, survey
+from gcnet.checkpoints.survey import Found, Survey, check_style, detect, layout_named, survey
 from gcnet.checkpoints.write import Writing
 from gcnet.layouts import NETWORK_LAYOUTS
-from gcnet.layouts.network import NetworkLayout
 from gcnet.layouts.table import Key
 from gcnet.layouts.table import to_ours as translate_block
 
@@ -139,7 +138,7 @@ class _Draft:
             if "time_stride" in doubtful:
                 self.options.take("time_stride", doubtful["time_stride"])
             if "conventions" in doubtful:
-                _check_style(style, layout)
+                check_style(style, layout)
                 conventions = self.options.take("conventions", doubtful["conventions"])
                 host = mask_rcnn_host(self.host, style, conventions)
             else:
@@ -197,13 +196,6 @@ class _Draft:
 
     def _dims(self) -> int:
         return next((value.dim() - 2 for value in self.host.values() if value.dim() > 2), 2)
-
-
-def _check_style(style: str, layout: NetworkLayout) -> None:
-    """ValueError if a detector's layout is for the other order of colours."""
-    other = f"{layout} caffe" if style == "caffe" else str(layout).removesuffix(" caffe")
-    if style != layout.assumed["style"] and other in NETWORK_LAYOUTS:
-        raise ValueError(f"style={style!r} does not go with {layout}, say layout={other!r} (--from)")
 
 
 def _what(key: Key, shape: torch.Size) -> str:

@@ -116,6 +116,13 @@ def layout_named(name: str) -> NetworkLayout:
     return NETWORK_LAYOUTS[name]
 
 
+def check_style(style: str, layout: NetworkLayout) -> None:
+    """ValueError if a detector's layout is for the other order of colours."""
+    other = f"{layout} caffe" if style == "caffe" else str(layout).removesuffix(" caffe")
+    if style != layout.assumed["style"] and other in NETWORK_LAYOUTS:
+        raise ValueError(f"style={style!r} does not go with {layout}, say layout={other!r} (--from)")
+
+
 def _renamed(key: str, layout: NetworkLayout) -> tuple[str, Rename] | None:
     if layout.in_place:
         return key, Rename(key, key)

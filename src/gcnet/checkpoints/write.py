@@ -9,7 +9,7 @@ from torch import Tensor
 
 from gcnet.checkpoints.architecture import Architecture, Placed, Replaced
 from gcnet.checkpoints.conversion import Conversion
-from gcnet.checkpoints.survey import CHILD_NAME
+from gcnet.checkpoints.survey import CHILD_NAME, check_style
 from gcnet.layouts import BLOCK_LAYOUTS
 from gcnet.layouts.network import Child, NetworkLayout
 from gcnet.layouts.table import BlockLayout, Key
@@ -25,7 +25,7 @@ class Writing:
         self.mapped: dict[str, str] = {}
         self.transformed: dict[str, str] = {}
         self.needs: dict[str, tuple[str, ...]] = {}
-        self._check_style()
+        self._check_host()
 
     def conversion(self) -> Conversion:
         """Everything translated."""
@@ -50,13 +50,22 @@ class Writing:
             needs=self.needs,
         )
 
-    def _check_style(self) -> None:
+    def _check_host(self) -> None:
+        """Note, or refuse, what the tensors of the layout do not tell of this host."""
         host = self.architecture.host
         if host is None or self.layout.in_place or self.layout.name == "gcnet":
             return
-        options = dict(host.options.get("of", {}).get("options", {})) or dict(host.options)
-        if options.get("stride_in_1x1") and "style" not in self.layout.assumed:
+        body = host.options.get("backbone") or host.options.get("of") or host.to_dict()
+        style = "caffe" if body["options"].get("stride_in_1x1") else "pytorch"
+        if "style" in self.layout.assumed:
+            check_style(style, self.layout)
+        elif style == "caffe":
             raise ValueError(f"{self.layout} strides in the 3x3 convolution, this network in the first 1x1 (caffe)")
+        if style == "caffe":
+            self.needs["backbone"] = ("style='caffe'",)
+        conventions = host.options.get("conventions", "torchvision")
+        if conventions != self.layout.assumed.get("conventions", conventions):
+            self.needs["detector"] = (f"the arithmetic of {conventions}",)
 
     def _host(self, ours: str, value: Tensor) -> bool:
         if self.layout.in_place:
@@ -84,7 +93,7 @@ class Writing:
         try:
             keys = {key.ours: key for key in layout.write(built, block.dims)}
             translated = translate_block(keys.values(), own)
-            needs = layout.needs(built)
+            needs = (*layout.needs(built), *self._position(block))
         except ValueError as error:
             raise ValueError(f"{block.block_path or 'the block'} cannot become {layout}: {error}") from error
         if needs:
@@ -119,6 +128,12 @@ class Writing:
             if child.movable or child.position == block.position:
                 return child
         raise ValueError(f"{block.block_path} is applied {block.position}, {self.layout} does so {fitting[0].position}")
+
+    def _position(self, block: Placed | Replaced) -> tuple[str, ...]:
+        """Where the block is applied, if the layout would not expect it there."""
+        if isinstance(block, Replaced) or self._child(block).position == block.position:
+            return ()
+        return (f"position {block.position}",)
 
     def _postfix(self, block: Placed) -> str:
         """The number in the name; none if it only tells apart blocks of different kinds."""
