@@ -32,6 +32,8 @@ class Conversion:
         missing: keys that the network has and the source has not.
         filled: keys made here because old files lack them: the counters of batch norms.
         assumed: options that tensors do not tell -> value taken.
+        needed: their path of a block -> what its constructor there has to be given beyond its defaults, since the
+            tensors written do not tell it, such as ``use_scale=False``.
     """
 
     tensors: dict[str, Tensor]
@@ -44,6 +46,7 @@ class Conversion:
     missing: tuple[str, ...] = ()
     filled: tuple[str, ...] = ()
     assumed: Mapping[str, Any] = field(default_factory=dict)
+    needed: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -62,6 +65,7 @@ class Conversion:
             "missing": list(self.missing),
             "filled": list(self.filled),
             "assumed": {name: str(value) for name, value in self.assumed.items()},
+            "needed": dict(self.needed),
         }
 
     def __str__(self) -> str:
@@ -84,6 +88,10 @@ class Conversion:
         if self.assumed:
             lines += ["", "assumed, since tensors do not tell (--option NAME=VALUE says otherwise):"]
             lines += [f"  {name}={value}" for name, value in self.assumed.items()]
+        if self.needed:
+            counts = Counter((_family(f"{path}."), what) for path, what in self.needed.items())
+            lines += ["", "to be given to the constructors there, since tensors do not tell:"]
+            lines += [f"  {family.removesuffix('.') or 'the block'}: {what}" for family, what in counts]
         return "\n".join(lines)
 
 

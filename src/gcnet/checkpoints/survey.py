@@ -1,4 +1,4 @@
-"""Which keys of a state dict a network layout accounts for, by their names alone, and which layout fits best."""
+"""Which keys of a state dict a network layout accounts for, and which layout fits best."""
 
 from __future__ import annotations
 
@@ -7,7 +7,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import NamedTuple
 
+from torch import Tensor
+
 from gcnet.layouts import BLOCK_LAYOUTS, NETWORK_LAYOUTS
+from gcnet.layouts.detect import find_blocks
 from gcnet.layouts.network import Child, NetworkLayout, Rename, fits
 from gcnet.layouts.table import BlockLayout
 
@@ -52,25 +55,13 @@ class Survey:
         return {name: ours for name, (ours, _) in self.host.items()}, blocks
 
 
-def survey(keys: Iterable[str], layout: NetworkLayout) -> Survey:
+def survey(tensors: Mapping[str, Tensor], layout: NetworkLayout) -> Survey:
     """Sort keys into those of the host, those of blocks, and the rest."""
-    keys = tuple(keys)
-    blocks = _in_place(keys, layout) if layout.in_place else _children(keys, layout)
-    inside = tuple(blocks)
-    host: dict[str, tuple[str, Rename]] = {}
-    unused = []
-    for key in keys:
-        if key.startswith(inside):
-            continue
-        renamed = _renamed(key, layout)
-        if renamed is None:
-            unused.append(key)
-        else:
-            host[key] = renamed
-    return Survey(layout, host, blocks, tuple(unused))
+    blocks = _in_place(tensors, layout) if layout.in_place else _children(tuple(tensors), layout)
+    return _sorted(tensors, layout, blocks)
 
 
-def detect(keys: Iterable[str]) -> Survey:
+def detect(tensors: Mapping[str, Tensor]) -> Survey:
     """The survey of the layout that leaves the fewest keys unused; layouts of whole networks come first.
 
     Raises:
@@ -81,15 +72,9 @@ def detect(keys: Iterable[str]) -> Survey:
         >>> detect(resnet18().state_dict()).layout.name
         'gcnet'
     """
-    keys = tuple(keys)
+    keys = tuple(tensors)
     fitting = [layout for layout in NETWORK_LAYOUTS.values() if not layout.in_place and not _unmarked(keys, layout)]
-    surveys = [survey(keys, layout) for layout in fitting]
-    if not surveys:
-        surveys = [
-            one for layout in NETWORK_LAYOUTS.values() if layout.in_place and (one := survey(keys, layout)).blocks
-        ]
-        fewest = min((len(one.host) for one in surveys), default=0)
-        surveys = [one for one in surveys if len(one.host) == fewest]
+    surveys = [survey(tensors, layout) for layout in fitting] or _of_blocks(tensors)
     if not surveys:
         raise _unknown(keys)
     fewest = min(len(one.unused) for one in surveys)
@@ -111,6 +96,21 @@ def layout_named(name: str) -> NetworkLayout:
         hint = f", did you mean {near[0]!r}?" if near else ""
         raise ValueError(f"unknown layout {name!r}{hint} Layouts: {', '.join(NETWORK_LAYOUTS)}")
     return NETWORK_LAYOUTS[name]
+
+
+def _sorted(keys: Iterable[str], layout: NetworkLayout, blocks: Mapping[str, Found]) -> Survey:
+    inside = tuple(blocks)
+    host: dict[str, tuple[str, Rename]] = {}
+    unused = []
+    for key in keys:
+        if key.startswith(inside):
+            continue
+        renamed = _renamed(key, layout)
+        if renamed is None:
+            unused.append(key)
+        else:
+            host[key] = renamed
+    return Survey(layout, host, blocks, tuple(unused))
 
 
 def _renamed(key: str, layout: NetworkLayout) -> tuple[str, Rename] | None:
@@ -162,19 +162,41 @@ def _children(keys: tuple[str, ...], layout: NetworkLayout) -> dict[str, Found]:
     return found
 
 
-def _in_place(keys: tuple[str, ...], layout: NetworkLayout) -> dict[str, Found]:
-    """Blocks anywhere."""
+def _in_place(tensors: Mapping[str, Tensor], layout: NetworkLayout) -> dict[str, Found]:
+    """Blocks anywhere, by their names; those that cannot be read count only if none can, so that an error says why."""
+    named = {
+        prefix: Found(BLOCK_LAYOUTS[name], prefix.removesuffix("."), None, None)
+        for name in layout.in_place
+        for anchor in BLOCK_LAYOUTS[name].anchors
+        for prefix in _starts(tensors, anchor)
+    }
+    readable = {prefix: found for prefix, found in named.items() if _readable(tensors, prefix, found.layout)}
+    return readable or named
+
+
+def _starts(keys: Iterable[str], anchor: tuple[str, ...]) -> list[str]:
+    """What all keys of an anchor start with somewhere."""
     known = set(keys)
-    found: dict[str, Found] = {}
-    for name in layout.in_place:
-        block = BLOCK_LAYOUTS[name]
-        for anchor in block.anchors:
-            for key in keys:
-                prefix = key.removesuffix(anchor[0])
-                whole = prefix == "" or prefix.endswith(".")
-                if key.endswith(anchor[0]) and whole and all(prefix + other in known for other in anchor):
-                    found.setdefault(prefix, Found(block, prefix.removesuffix("."), None, None))
-    return found
+    prefixes = (key.removesuffix(anchor[0]) for key in keys if f".{key}".endswith(f".{anchor[0]}"))
+    return [prefix for prefix in prefixes if known.issuperset(prefix + other for other in anchor)]
+
+
+def _readable(tensors: Mapping[str, Tensor], prefix: str, layout: BlockLayout) -> bool:
+    try:
+        layout.read({key.removeprefix(prefix): tensors[key] for key in tensors if key.startswith(prefix)}, {})
+    except ValueError:
+        return False
+    return True
+
+
+def _of_blocks(tensors: Mapping[str, Tensor]) -> list[Survey]:
+    """A survey per layout of a block, with the most blocks that any of them finds in ``tensors``."""
+    blocks: dict[str, dict[str, Found]] = {}
+    for prefix, layouts in find_blocks(tensors):
+        for layout in layouts:
+            blocks.setdefault(layout.name, {})[prefix] = Found(layout, prefix.removesuffix("."), None, None)
+    most = max(map(len, blocks.values()), default=0)
+    return [_sorted(tensors, NETWORK_LAYOUTS[name], found) for name, found in blocks.items() if len(found) == most]
 
 
 def _anchored(name: str, keys: Iterable[str]) -> bool:

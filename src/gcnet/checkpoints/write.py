@@ -24,6 +24,7 @@ class Writing:
         self.tensors: dict[str, Tensor] = {}
         self.mapped: dict[str, str] = {}
         self.transformed: dict[str, str] = {}
+        self.needed: dict[str, str] = {}
         self._check_style()
 
     def conversion(self) -> Conversion:
@@ -39,7 +40,14 @@ class Writing:
                 unused.append(ours)
         order = {self.mapped[ours]: self.tensors[self.mapped[ours]] for ours in self.source if ours in self.mapped}
         return Conversion(
-            order, self.architecture, "gcnet", str(self.layout), self.mapped, self.transformed, tuple(unused)
+            order,
+            self.architecture,
+            "gcnet",
+            str(self.layout),
+            self.mapped,
+            self.transformed,
+            tuple(unused),
+            needed=self.needed,
         )
 
     def _check_style(self) -> None:
@@ -78,6 +86,9 @@ class Writing:
             translated = translate_block(keys.values(), own)
         except ValueError as error:
             raise ValueError(f"{block.block_path or 'the block'} cannot become {layout}: {error}") from error
+        needs = layout.needs(built)
+        if needs:
+            self.needed[prefix.removesuffix(".")] = ", ".join(needs)
         for name in own:
             key = keys[name]
             self._put(start + name, prefix + key.theirs, translated[key.theirs])
