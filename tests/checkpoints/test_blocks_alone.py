@@ -76,7 +76,7 @@ def test_from_one_source_to_another(name, target, factor, needed):
     rescaled = [what for what in written.transformed.values() if "logit scale" in what]
     assert len(rescaled) == (0 if factor is None else 2)
     assert all(f"times {factor:.6g} " in what for what in rescaled)
-    assert written.needed == ({"": needed} if needed else {})
+    assert written.needs == ({"": tuple(needed.split(", ", 1))} if needed else {})
     assert f"the block: {needed}" in str(written) or not needed
     options = {"scale": "none"} if needed == "use_scale=False" else source.options
     x = samples(source.dims)

@@ -145,7 +145,8 @@ class _Draft:
                 self._put(prefix + name, found.ours + name, value)
         for name, value in reading.assumed.items():
             self.options.assume(f"{name} ({found.layout})", value)
-        spec = BlockSpec(found.layout.block, {"init": "published", **reading.options})
+        start = {"init": "published"} if found.layout.block.can_be_identity else {}
+        spec = BlockSpec(found.layout.block, {**start, **reading.options})
         if found.name is None or found.child is None:
             return Replaced(found.path, reading.channels, spec, reading.dims)
         return Placed(

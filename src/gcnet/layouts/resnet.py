@@ -28,7 +28,7 @@ GCNET = NetworkLayout(
     renames=_HOST,
     children=tuple(
         Child("context_block", f"gcnet {block}", movable=True)
-        for block in ("GlobalContext", "NonLocal", "SqueezeExcite")
+        for block in ("GlobalContext", "NonLocal", "SqueezeExcite", "SimplifiedNonLocal", "CBAM", "BAM", "SCSE")
     ),
 )
 TORCHVISION = NetworkLayout(
