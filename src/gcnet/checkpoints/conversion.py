@@ -32,8 +32,7 @@ class Conversion:
         missing: keys that the network has and the source has not.
         filled: keys made here because old files lack them: the counters of batch norms.
         assumed: options that tensors do not tell -> value taken.
-        needed: their path of a block -> what its constructor there has to be given beyond its defaults, since the
-            tensors written do not tell it, such as ``use_scale=False``.
+        needs: path of a block there -> what it must be built with there, which tensors do not tell.
     """
 
     tensors: dict[str, Tensor]
@@ -46,7 +45,7 @@ class Conversion:
     missing: tuple[str, ...] = ()
     filled: tuple[str, ...] = ()
     assumed: Mapping[str, Any] = field(default_factory=dict)
-    needed: Mapping[str, str] = field(default_factory=dict)
+    needs: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
 
     @property
     def complete(self) -> bool:
@@ -65,7 +64,7 @@ class Conversion:
             "missing": list(self.missing),
             "filled": list(self.filled),
             "assumed": {name: str(value) for name, value in self.assumed.items()},
-            "needed": dict(self.needed),
+            "needs": {path: list(needs) for path, needs in self.needs.items()},
         }
 
     def __str__(self) -> str:
@@ -88,10 +87,10 @@ class Conversion:
         if self.assumed:
             lines += ["", "assumed, since tensors do not tell (--option NAME=VALUE says otherwise):"]
             lines += [f"  {name}={value}" for name, value in self.assumed.items()]
-        if self.needed:
-            counts = Counter((_family(f"{path}."), what) for path, what in self.needed.items())
-            lines += ["", "to be given to the constructors there, since tensors do not tell:"]
-            lines += [f"  {family.removesuffix('.') or 'the block'}: {what}" for family, what in counts]
+        if self.needs:
+            counts = Counter((_family(path), ", ".join(needs)) for path, needs in self.needs.items())
+            lines += ["", "to be built there with, since tensors do not tell:"]
+            lines += [f"  {path or 'the block'}: {needs}  x {count}" for (path, needs), count in counts.items()]
         return "\n".join(lines)
 
 

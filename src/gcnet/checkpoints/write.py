@@ -24,7 +24,7 @@ class Writing:
         self.tensors: dict[str, Tensor] = {}
         self.mapped: dict[str, str] = {}
         self.transformed: dict[str, str] = {}
-        self.needed: dict[str, str] = {}
+        self.needs: dict[str, tuple[str, ...]] = {}
         self._check_style()
 
     def conversion(self) -> Conversion:
@@ -47,7 +47,7 @@ class Writing:
             self.mapped,
             self.transformed,
             tuple(unused),
-            needed=self.needed,
+            needs=self.needs,
         )
 
     def _check_style(self) -> None:
@@ -84,11 +84,11 @@ class Writing:
         try:
             keys = {key.ours: key for key in layout.write(built, block.dims)}
             translated = translate_block(keys.values(), own)
+            needs = layout.needs(built)
         except ValueError as error:
             raise ValueError(f"{block.block_path or 'the block'} cannot become {layout}: {error}") from error
-        needs = layout.needs(built)
         if needs:
-            self.needed[prefix.removesuffix(".")] = ", ".join(needs)
+            self.needs[prefix.removesuffix(".")] = needs
         for name in own:
             key = keys[name]
             self._put(start + name, prefix + key.theirs, translated[key.theirs])
@@ -100,7 +100,7 @@ class Writing:
         """What their keys of the block start with, and its layout."""
         if isinstance(block, Replaced):
             for name in self.layout.in_place:
-                if BLOCK_LAYOUTS[name].block is block.spec.block:
+                if BLOCK_LAYOUTS[name].writes(block.spec.block):
                     return (f"{block.path}." if block.path else ""), BLOCK_LAYOUTS[name]
             raise ValueError(f"{self.layout} has no {block.spec.block.__name__} in the place of {block.path!r}")
         if not block.enabled:
@@ -112,7 +112,7 @@ class Writing:
         return f"{site}.{child.name}{self._postfix(block)}.", BLOCK_LAYOUTS[child.layout]
 
     def _child(self, block: Placed) -> Child:
-        fitting = [child for child in self.layout.children if BLOCK_LAYOUTS[child.layout].block is block.spec.block]
+        fitting = [child for child in self.layout.children if BLOCK_LAYOUTS[child.layout].writes(block.spec.block)]
         if not fitting:
             raise ValueError(f"{self.layout} has no {block.spec.block.__name__} inside a residual block")
         for child in fitting:

@@ -111,4 +111,7 @@ NON_LOCAL = NonLocalSource(
     subsample="after",
     bias_with_norm=False,
 )
-BLOCK_LAYOUTS: tuple[BlockLayout, ...] = (replace(_CONTEXT_BLOCK, write=_write_context_block), NON_LOCAL.layout)
+BLOCK_LAYOUTS: tuple[BlockLayout, ...] = (
+    replace(_CONTEXT_BLOCK, write=_write_context_block, alike=ContextBlock),
+    NON_LOCAL.layout,
+)

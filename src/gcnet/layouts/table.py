@@ -60,6 +60,7 @@ class BlockLayout:
             ValueError names what the layout cannot express, such as a centred gate.
         needs: our block -> what the constructor of the source must be given for what its tensors do not tell and its
             defaults do not do, such as ``"use_scale=False"``.
+        alike: another block of ours that ``write`` takes.
     """
 
     name: str
@@ -68,6 +69,11 @@ class BlockLayout:
     read: Callable[[Mapping[str, Tensor], Mapping[str, Any]], Reading]
     write: Callable[[Any, int], tuple[Key, ...]]
     needs: Callable[[Any], tuple[str, ...]] = lambda block: ()
+    alike: type[Block] | None = None
+
+    def writes(self, block: type[Block]) -> bool:
+        """Whether ``write`` takes blocks of that class."""
+        return block in (self.block, self.alike)
 
     def __str__(self) -> str:
         return self.name
