@@ -243,7 +243,7 @@ def test_mm_two_blocks_at_one_position_have_no_counterpart():
     blocks = {(3, 0): bricks.ContextBlock(1024, 1 / 4)}
     model = ResNet(Bottleneck, SHALLOW)
     tensors = named_as_mm(model, blocks, "context_block1") | named_as_mm(model, blocks, "context_block2")
-    with pytest.raises(ValueError, match="'layer3.0' has a GlobalContext after_1x1 as 'context_block1' already"):
+    with pytest.raises(ValueError, match=r"'layer3\.0' has a GlobalContext after_1x1 as 'context_block1' already"):
         to_ours(tensors)
 
 
