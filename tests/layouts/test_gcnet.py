@@ -3,9 +3,11 @@
 import pytest
 import torch
 
+import gcnet
 from gcnet import BAM, CBAM, SCSE, GlobalContext, NonLocal, SelectiveKernel, SimplifiedNonLocal, SqueezeExcite
 from gcnet.checkpoints.convert import to_ours
 from gcnet.layouts.detect import find_blocks
+from gcnet.models.classifiers import resnet
 
 BLOCKS = {
     "gc": (GlobalContext, {"ratio": 1 / 4}),
@@ -43,6 +45,23 @@ def test_a_block_alone(name):
     assert isinstance(again, kind)
     x = torch.randn(2, 32, *(5, 6, 7)[: options.get("dims", 2)], dtype=torch.float64)
     assert torch.equal(again(x), block(x))
+
+
+@pytest.mark.parametrize("name", [name for name in BLOCKS if "SelectiveKernel" not in name and "3d" not in name])
+@torch.no_grad()
+def test_inside_a_network(name):
+    kind, options = BLOCKS[name]
+    options = {option: value for option, value in options.items() if option != "dims"}
+    model = resnet((1, 1, 1, 1), num_classes=0).eval()
+    gcnet.insert(model, kind.spec(init="published", **options), stages="c5", position="after_1x1")
+    for value in model.parameters():
+        value.copy_(torch.randn(value.shape) * 0.05)
+    conversion = to_ours(model.state_dict())
+    assert conversion.complete, str(conversion)
+    again = conversion.architecture.build().eval()
+    again.load_state_dict(conversion.tensors)
+    x = torch.randn(1, 3, 64, 64)
+    assert torch.equal(again(x), model(x))
 
 
 @pytest.mark.parametrize(

@@ -190,13 +190,28 @@ def _readable(tensors: Mapping[str, Tensor], prefix: str, layout: BlockLayout) -
 
 
 def _of_blocks(tensors: Mapping[str, Tensor]) -> list[Survey]:
-    """A survey per layout of a block, with the most blocks that any of them finds in ``tensors``."""
-    blocks: dict[str, dict[str, Found]] = {}
-    for prefix, layouts in find_blocks(tensors):
-        for layout in layouts:
-            blocks.setdefault(layout.name, {})[prefix] = Found(layout, prefix.removesuffix("."), None, None)
-    most = max(map(len, blocks.values()), default=0)
-    return [_sorted(tensors, NETWORK_LAYOUTS[name], found) for name, found in blocks.items() if len(found) == most]
+    """A survey per layout of a block that fits all the blocks in ``tensors``.
+
+    Raises:
+        ValueError: none fits them all.
+    """
+    blocks = find_blocks(tensors)
+    layouts = {layout.name: layout for _, fitting in blocks for layout in fitting}
+    common = [layout for layout in layouts.values() if all(layout in fitting for _, fitting in blocks)]
+    if blocks and not common:
+        one = {", ".join(map(repr, map(str, fitting))): prefix.removesuffix(".") for prefix, fitting in blocks}
+        places = "; ".join(f"{path!r} is {names}" for names, path in one.items())
+        raise ValueError(
+            f"the file has blocks of several layouts: {places}; say which to convert with layout= (--from)"
+        )
+    return [
+        _sorted(
+            tensors,
+            NETWORK_LAYOUTS[layout.name],
+            {prefix: Found(layout, prefix.removesuffix("."), None, None) for prefix, _ in blocks},
+        )
+        for layout in common
+    ]
 
 
 def _anchored(name: str, keys: Iterable[str]) -> bool:
