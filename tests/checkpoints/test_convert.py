@@ -217,9 +217,10 @@ def test_mm_blocks_with_options(make, options, position, prefix):
         tensors = {key.removeprefix("backbone."): value for key, value in tensors.items() if "head" not in key}
         model.fc = nn.Identity()
         expected = forward_by_hand(model, x, blocks, position=position)
-    conversion = to_ours(tensors, options=options, layout=None if prefix else "mm ResNet backbone")
+    conversion = to_ours(tensors, options=options)
     assert conversion.source == ("mm ResNet" if prefix else "mm ResNet backbone")
     assert [block.position for block in conversion.architecture.placed] == [position]
+    assert conversion.assumed["style"] == "pytorch"
     check(conversion, tensors, expected, x)
 
 

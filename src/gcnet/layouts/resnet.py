@@ -64,4 +64,5 @@ GCNET_REPOSITORY = NetworkLayout(
     assumed=_STYLE,
 )
 
-NETWORK_LAYOUTS = (GCNET, TORCHVISION, TIMM, SENET_PYTORCH, MM, MM_BACKBONE, GCNET_REPOSITORY)
+#: The mm-style backbone before torchvision: without a classifier both fit, and only the former says what it assumes.
+NETWORK_LAYOUTS = (GCNET, MM_BACKBONE, TORCHVISION, TIMM, SENET_PYTORCH, MM, GCNET_REPOSITORY)
