@@ -148,7 +148,10 @@ def forward_by_hand(model, x, blocks, *, temporal=False, position="after_1x1", c
                 out = extra(out)
             if block.downsample is not None:
                 x = block.downsample[1](conv(block.downsample[0], x, stride))
-            x = (x + out).relu()
+            x = x + out
+            if extra is not None and position == "after_add":
+                x = extra(x)
+            x = x.relu()
             if extra is not None and position == "after_block":
                 x = extra(x)
     return model.fc(x.flatten(2).mean(2))
@@ -186,6 +189,71 @@ def test_mm_resnet(name, caffe, position):
     check(conversion, tensors, expected, x)
     assert "style" not in conversion.assumed
     assert {block.position for block in conversion.architecture.placed} == {position}
+
+
+@pytest.mark.parametrize(
+    ("make", "options", "position"),
+    [
+        (lambda bricks: bricks.NonLocal2d(1024, mode="gaussian", sub_sample=True), {}, "after_1x1"),
+        (lambda bricks: bricks.NonLocal2d(1024, mode="dot_product"), {"pairwise": "dot_product"}, "after_1x1"),
+        (lambda bricks: bricks.NonLocal2d(1024, mode="concatenation", norm_cfg={"type": "BN"}), {}, "after_1x1"),
+        (lambda bricks: bricks.NonLocal2d(1024, use_scale=False), {"scale": "none"}, "after_1x1"),
+        (lambda bricks: bricks.ContextBlock(1024, 1 / 4, "avg", ("channel_mul", "channel_add")), {}, "after_1x1"),
+        (lambda bricks: bricks.ContextBlock(1024, 1 / 4), {"position": "after_add"}, "after_add"),
+        (lambda bricks: bricks.ContextBlock(1024, 1 / 4), {"position": "after_block"}, "after_block"),
+    ],
+)
+@pytest.mark.parametrize("prefix", ["backbone.", ""])
+@torch.no_grad()
+def test_mm_blocks_with_options(make, options, position, prefix):
+    bricks = pytest.importorskip("mmcv.cnn.bricks")
+    model = randomise(ResNet(Bottleneck, SHALLOW, num_classes=6))
+    blocks = {(3, 0): randomise(make(bricks))}
+    name = "context_block" if isinstance(blocks[3, 0], bricks.ContextBlock) else "nonlocal_block"
+    x = samples(32, 32)
+    expected = forward_by_hand(model, x, blocks, position=position)
+    tensors = named_as_mm(model, blocks, name)
+    if not prefix:
+        tensors = {key.removeprefix("backbone."): value for key, value in tensors.items() if "head" not in key}
+        model.fc = nn.Identity()
+        expected = forward_by_hand(model, x, blocks, position=position)
+    conversion = to_ours(tensors, options=options)
+    assert conversion.source == ("mm ResNet" if prefix else "mm ResNet backbone")
+    assert [block.position for block in conversion.architecture.placed] == [position]
+    assert conversion.assumed["style"] == "pytorch"
+    check(conversion, tensors, expected, x)
+
+
+@torch.no_grad()
+def test_mm_two_blocks_in_one_residual_block():
+    bricks = pytest.importorskip("mmcv.cnn.bricks")
+    model = randomise(ResNet(Bottleneck, SHALLOW, num_classes=6))
+    inner, outer = randomise(bricks.ContextBlock(256, 1 / 4)), randomise(bricks.ContextBlock(1024, 1 / 16))
+    tensors = named_as_mm(model, {}, "")
+    for number, block in ((1, inner), (2, outer)):
+        start = f"backbone.layer3.0.context_block{number}."
+        tensors |= {start + key: value for key, value in block.state_dict().items()}
+    x = samples(32, 32)
+    model.layer3[0].bn3 = nn.Sequential(model.layer3[0].bn3, outer)
+    expected = forward_by_hand(model, x, {(3, 0): inner}, position="after_3x3")
+    check(to_ours(tensors), tensors, expected, x)
+
+
+def test_mm_two_blocks_at_one_position_have_no_counterpart():
+    bricks = pytest.importorskip("mmcv.cnn.bricks")
+    blocks = {(3, 0): bricks.ContextBlock(1024, 1 / 4)}
+    model = ResNet(Bottleneck, SHALLOW)
+    tensors = named_as_mm(model, blocks, "context_block1") | named_as_mm(model, blocks, "context_block2")
+    with pytest.raises(ValueError, match=r"'layer3\.0' has a GlobalContext after_1x1 as 'context_block1' already"):
+        to_ours(tensors)
+
+
+@torch.no_grad()
+def test_timm_efficientnet():
+    timm = pytest.importorskip("timm")
+    model, host = (timm.create_model("efficientnet_b0", num_classes=3) for _ in range(2))
+    conversion = check_live(model, host=host, options={"activation": "silu"})
+    assert conversion.source == "timm SqueezeExcite"
 
 
 @torch.no_grad()

@@ -1,7 +1,6 @@
 """Blocks of other libraries for tests: random tensors under their names, and what they compute.
 
-Where the library is installed, its own class computes; for the others a formula does. ``python -m
-tests.layouts.sources`` prints the largest difference between each and the block of ours that its layout makes of it.
+Where the library is installed, its own class computes; for the others a formula does.
 """
 
 from __future__ import annotations
@@ -227,6 +226,21 @@ def senet_pytorch() -> tuple[dict[str, Tensor], Callable[[Tensor], Tensor]]:
     return t, run
 
 
+def mmdetection(gate: str) -> Source:
+    def make() -> tuple[dict[str, Tensor], Callable[[Tensor], Tensor]]:
+        t = randomise(projection("conv1.conv", HIDDEN, CHANNELS, 2) | projection("conv2.conv", CHANNELS, HIDDEN, 2))
+
+        def run(x: Tensor) -> Tensor:
+            hidden = torch.einsum("hcij,nc->nh", t["conv1.conv.weight"], x.mean((2, 3))) + t["conv1.conv.bias"]
+            logits = torch.einsum("chij,nh->nc", t["conv2.conv.weight"], hidden.clamp(min=0)) + t["conv2.conv.bias"]
+            gates = ((logits + 3) / 6).clamp(0, 1) if gate == "hard_sigmoid" else 1 / (1 + torch.exp(-logits))
+            return x * gates[:, :, None, None]
+
+        return t, run
+
+    return Source("mmdetection SELayer", _se("relu", gate).get("gate_function", ""), make, _se("relu", gate))
+
+
 def mmcv_context(pooling: str, fusions: tuple[str, ...]) -> Source:
     def make() -> tuple[dict[str, Tensor], Callable[[Tensor], Tensor]]:
         bricks = pytest.importorskip("mmcv.cnn.bricks", reason="needs mmcv-lite")
@@ -289,6 +303,7 @@ def _sources() -> Iterator[Source]:
                 "timm SEModule", f"{label}{'' if bias else ' no bias'}".strip(), options, bias=bias, **layers
             )
     yield Source("senet.pytorch SELayer", "", senet_pytorch)
+    yield from map(mmdetection, ("sigmoid", "hard_sigmoid"))
     for dims, pairwise, subsampled, norm in product((1, 2, 3), _PAIRWISE, both, both):
         yield alexhex7(dims, pairwise, subsampled, norm)
         for use_scale in both if pairwise == "embedded_gaussian" else (True,):
@@ -304,12 +319,3 @@ def _sources() -> Iterator[Source]:
 
 
 SOURCES = {str(source): source for source in _sources()}
-
-if __name__ == "__main__":
-    worst: dict[str, float] = {}
-    for one in SOURCES.values():
-        tensors, expected = one.make()
-        with torch.no_grad():
-            x = samples(one.dims)
-            worst[one.layout] = max(worst.get(one.layout, 0), distance(ours_of(one, tensors)(x), expected(x)))
-    print("\n".join(f"{name:32} {difference:.1e}" for name, difference in worst.items()))

@@ -11,6 +11,7 @@ from gcnet.layouts import (
     alexhex7,
     gcnet_repository,
     mmcv,
+    mmdetection,
     senet_pytorch,
     slowfast,
     timm,
@@ -22,7 +23,7 @@ from tests.layouts.sources import CHANNELS, HIDDEN, SOURCES, distance, ours_of, 
 
 
 def test_every_layout_is_tried():
-    tables = (mmcv, gcnet_repository, timm, torchvision, senet_pytorch, alexhex7, slowfast)
+    tables = (mmcv, mmdetection, gcnet_repository, timm, torchvision, senet_pytorch, alexhex7, slowfast)
     named = {layout.name for table in tables for layout in table.BLOCK_LAYOUTS}
     assert {source.layout for source in SOURCES.values()} == named <= set(BLOCK_LAYOUTS)
 

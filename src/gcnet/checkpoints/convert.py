@@ -172,10 +172,10 @@ class _Draft:
                 self._put(prefix + name, found.ours + name, value)
         for name, value in reading.assumed.items():
             self.options.assume(f"{name} ({found.layout})", value)
-        spec = BlockSpec(found.layout.block, {"init": "published", **reading.options})
+        start = {"init": "published"} if found.layout.block.can_be_identity else {}
+        spec = BlockSpec(found.layout.block, {**start, **reading.options})
         if found.name is None or found.child is None:
-            dims = max(1, max((value.dim() for value in own.values()), default=4) - 2)
-            return Replaced(found.path, reading.channels, spec, dims if dims > 1 else 2)
+            return Replaced(found.path, reading.channels, spec, reading.dims)
         return Placed(
             found.path, found.name, self._position(found, reading.channels), reading.channels, self._dims(), spec
         )

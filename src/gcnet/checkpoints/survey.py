@@ -1,4 +1,4 @@
-"""Which keys of a state dict a network layout accounts for, by their names alone, and which layout fits best."""
+"""Which keys of a state dict a network layout accounts for, and which layout fits best."""
 
 from __future__ import annotations
 
@@ -56,22 +56,10 @@ class Survey:
         return {name: ours for name, (ours, _) in self.host.items()}, blocks
 
 
-def survey(keys: Iterable[str], layout: NetworkLayout) -> Survey:
+def survey(tensors: Mapping[str, Tensor], layout: NetworkLayout) -> Survey:
     """Sort keys into those of the host, those of blocks, and the rest."""
-    keys = tuple(keys)
-    blocks = _in_place(keys, layout) if layout.in_place else _children(keys, layout)
-    inside = tuple(blocks)
-    host: dict[str, tuple[str, Rename]] = {}
-    unused = []
-    for key in keys:
-        if key.startswith(inside):
-            continue
-        renamed = _renamed(key, layout)
-        if renamed is None:
-            unused.append(key)
-        else:
-            host[key] = renamed
-    return Survey(layout, host, blocks, tuple(unused))
+    blocks = _in_place(tensors, layout) if layout.in_place else _children(tuple(tensors), layout)
+    return _sorted(tensors, layout, blocks)
 
 
 def detect(tensors: Mapping[str, Tensor]) -> Survey:
@@ -87,12 +75,7 @@ def detect(tensors: Mapping[str, Tensor]) -> Survey:
     """
     keys = tuple(tensors)
     fitting = [layout for layout in NETWORK_LAYOUTS.values() if not layout.in_place and not _unmarked(keys, layout)]
-    surveys = [survey(keys, layout) for layout in fitting]
-    if not surveys:
-        present = {layout.name for _, layouts in find_blocks(tensors) for layout in layouts}
-        surveys = [survey(keys, layout) for layout in NETWORK_LAYOUTS.values() if present.intersection(layout.in_place)]
-        fewest = min((len(one.host) for one in surveys), default=0)
-        surveys = [one for one in surveys if len(one.host) == fewest]
+    surveys = [survey(tensors, layout) for layout in fitting] or _of_blocks(tensors)
     if not surveys:
         raise _unknown(keys)
     fewest = min(len(one.unused) for one in surveys)
@@ -121,6 +104,21 @@ def check_style(style: str, layout: NetworkLayout) -> None:
     other = f"{layout} caffe" if style == "caffe" else str(layout).removesuffix(" caffe")
     if style != layout.assumed["style"] and other in NETWORK_LAYOUTS:
         raise ValueError(f"style={style!r} does not go with {layout}, say layout={other!r} (--from)")
+
+
+def _sorted(keys: Iterable[str], layout: NetworkLayout, blocks: Mapping[str, Found]) -> Survey:
+    inside = tuple(blocks)
+    host: dict[str, tuple[str, Rename]] = {}
+    unused = []
+    for key in keys:
+        if key.startswith(inside):
+            continue
+        renamed = _renamed(key, layout)
+        if renamed is None:
+            unused.append(key)
+        else:
+            host[key] = renamed
+    return Survey(layout, host, blocks, tuple(unused))
 
 
 def _renamed(key: str, layout: NetworkLayout) -> tuple[str, Rename] | None:
@@ -171,19 +169,56 @@ def _children(keys: tuple[str, ...], layout: NetworkLayout) -> dict[str, Found]:
     return found
 
 
-def _in_place(keys: tuple[str, ...], layout: NetworkLayout) -> dict[str, Found]:
-    """Blocks anywhere."""
+def _in_place(tensors: Mapping[str, Tensor], layout: NetworkLayout) -> dict[str, Found]:
+    """Blocks anywhere, by their names; those that cannot be read count only if none can, so that an error says why."""
+    named = {
+        prefix: Found(BLOCK_LAYOUTS[name], prefix.removesuffix("."), None, None)
+        for name in layout.in_place
+        for anchor in BLOCK_LAYOUTS[name].anchors
+        for prefix in _starts(tensors, anchor)
+    }
+    readable = {prefix: found for prefix, found in named.items() if _readable(tensors, prefix, found.layout)}
+    return readable or named
+
+
+def _starts(keys: Iterable[str], anchor: tuple[str, ...]) -> list[str]:
+    """What all keys of an anchor start with somewhere."""
     known = set(keys)
-    found: dict[str, Found] = {}
-    for name in layout.in_place:
-        block = BLOCK_LAYOUTS[name]
-        for anchor in block.anchors:
-            for key in keys:
-                prefix = key.removesuffix(anchor[0])
-                whole = prefix == "" or prefix.endswith(".")
-                if key.endswith(anchor[0]) and whole and all(prefix + other in known for other in anchor):
-                    found.setdefault(prefix, Found(block, prefix.removesuffix("."), None, None))
-    return found
+    prefixes = (key.removesuffix(anchor[0]) for key in keys if f".{key}".endswith(f".{anchor[0]}"))
+    return [prefix for prefix in prefixes if known.issuperset(prefix + other for other in anchor)]
+
+
+def _readable(tensors: Mapping[str, Tensor], prefix: str, layout: BlockLayout) -> bool:
+    try:
+        layout.read({key.removeprefix(prefix): tensors[key] for key in tensors if key.startswith(prefix)}, {})
+    except ValueError:
+        return False
+    return True
+
+
+def _of_blocks(tensors: Mapping[str, Tensor]) -> list[Survey]:
+    """A survey per layout of a block that fits all the blocks in ``tensors``.
+
+    Raises:
+        ValueError: none fits them all.
+    """
+    blocks = find_blocks(tensors)
+    layouts = {layout.name: layout for _, fitting in blocks for layout in fitting}
+    common = [layout for layout in layouts.values() if all(layout in fitting for _, fitting in blocks)]
+    if blocks and not common:
+        one = {", ".join(map(repr, map(str, fitting))): prefix.removesuffix(".") for prefix, fitting in blocks}
+        places = "; ".join(f"{path!r} is {names}" for names, path in one.items())
+        raise ValueError(
+            f"the file has blocks of several layouts: {places}; say which to convert with layout= (--from)"
+        )
+    return [
+        _sorted(
+            tensors,
+            NETWORK_LAYOUTS[layout.name],
+            {prefix: Found(layout, prefix.removesuffix("."), None, None) for prefix, _ in blocks},
+        )
+        for layout in common
+    ]
 
 
 def _anchored(name: str, keys: Iterable[str]) -> bool:

@@ -8,6 +8,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 from gcnet.layouts import BLOCK_LAYOUTS
+from gcnet.layouts.reading import built
 from gcnet.layouts.table import BlockLayout
 
 
@@ -61,8 +62,10 @@ def _fits(layout: BlockLayout, own: Mapping[str, Tensor]) -> bool:
         reading = layout.read(own, {})
     except ValueError:
         return False
-    needed = layout.block(reading.channels, **reading.options, device="meta").state_dict().keys()
-    if reading.options["hidden"] > reading.channels:  # an MLP of 1x1 convolutions has the names and shapes of an SE
+    needed = built(layout.block, reading).state_dict().keys()
+    if (
+        reading.options.get("hidden") or 0
+    ) > reading.channels:  # an MLP of 1x1 convolutions has the names and shapes of an SE
         return False
     names = {key.theirs: key.ours for key in reading.keys}
     if any(name not in names for name in own):

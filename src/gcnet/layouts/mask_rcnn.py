@@ -22,7 +22,7 @@ MASK_RCNN = NetworkLayout(
     ),
     children=tuple(
         Child("context_block", f"gcnet {block}", movable=True)
-        for block in ("GlobalContext", "NonLocal", "SqueezeExcite")
+        for block in ("GlobalContext", "NonLocal", "SqueezeExcite", "SimplifiedNonLocal", "CBAM", "BAM", "SCSE")
     ),
     site=Rename("backbone.body.layer{stage}.{block}", "backbone.body.layer{stage}.{block}"),
     assumed={"style": "pytorch", "conventions": "torchvision"},

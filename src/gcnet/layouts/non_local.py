@@ -89,7 +89,7 @@ class NonLocalSource:
         chosen["scale"] = logit_scale(chosen["scale"], channels, hidden)
         if chosen["subsample"]:
             _window(chosen["subsample_size"], dims)
-        return checked(self.name, NonLocal, Reading(channels, chosen, keys, left), tensors)
+        return checked(self.name, NonLocal, Reading(channels, chosen, keys, left, dims), tensors)
 
     def _variant(self, tensors: Mapping[str, Tensor]) -> tuple[bool, bool]:
         """(sub-sampled, with norm), as the keys show it."""

@@ -62,13 +62,19 @@ def settle(
     return {**told, **left, **given}, left
 
 
+def built(block: type[Block], reading: Reading) -> Block:
+    """Our block as it is read, without memory."""
+    dims = {"dims": reading.dims} if block.has_spatial_kernels else {}
+    return block(reading.channels, **reading.options, **dims, device="meta")
+
+
 def checked(name: str, block: type[Block], reading: Reading, tensors: Mapping[str, Tensor]) -> Reading:
     """The reading itself, if ``block`` takes its options and has the shapes of the tensors.
 
     Raises:
         ValueError: it does not.
     """
-    expected = block(reading.channels, **reading.options, device="meta").state_dict()
+    expected = built(block, reading).state_dict()
     for key in reading.keys:
         if key.theirs in tensors and key.ours in expected:
             shape = (*expected[key.ours].shape, *(1,) * key.axes)

@@ -29,7 +29,7 @@ GCNET = NetworkLayout(
     renames=_HOST,
     children=tuple(
         Child("context_block", f"gcnet {block}", movable=True)
-        for block in ("GlobalContext", "NonLocal", "SqueezeExcite")
+        for block in ("GlobalContext", "NonLocal", "SqueezeExcite", "SimplifiedNonLocal", "CBAM", "BAM", "SCSE")
     ),
 )
 TORCHVISION = NetworkLayout(
@@ -65,4 +65,5 @@ GCNET_REPOSITORY = NetworkLayout(
     assumed=_ASSUMED,
 )
 
+#: The mm-style backbone before torchvision: without a classifier both fit, and only the former says what it assumes.
 NETWORK_LAYOUTS = (GCNET, MM_BACKBONE, TORCHVISION, TIMM, SENET_PYTORCH, MM, GCNET_REPOSITORY)

@@ -35,13 +35,15 @@ class Key(NamedTuple):
 class Reading(NamedTuple):
     """A foreign module in our words: ``block(channels, **options)`` with the weights of ``keys``.
 
-    ``assumed`` names the options that its tensors do not tell, with the values taken for them.
+    ``assumed`` names the options that its tensors do not tell, with the values taken for them; ``dims`` counts the
+    spatial axes of its input, as far as its tensors tell.
     """
 
     channels: int
     options: dict[str, Any]
     keys: tuple[Key, ...]
     assumed: Mapping[str, Any] = MappingProxyType({})
+    dims: int = 2
 
 
 @dataclass(frozen=True)
