@@ -112,13 +112,42 @@ def add_layer(model):
     model.extra = nn.Linear(3, 4)
 
 
-@pytest.mark.parametrize("change", [change_stride, change_relu, change_eps, add_layer])
+def change_method(model):
+    model.layer3[0].forward = lambda x: x
+
+
+@pytest.mark.parametrize("change", [change_stride, change_relu, change_eps, add_layer, change_method])
 def test_a_changed_network_is_another(change):
     model = resnet((1, 1, 1, 1))
     other = copy.deepcopy(model)
     change(other)
     assert describe_host(other) is None
     assert first_difference(other, model)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("roi_heads.box_coder.weights", (1.0, 2.0, 3.0, 4.0)),
+        ("rpn.box_coder.bbox_xform_clip", 1.0),
+        ("rpn._post_nms_top_n", {"training": 9, "testing": 9}),
+        ("rpn.min_size", 8.0),
+    ],
+)
+def test_what_a_detector_keeps_beside_its_layers(path, value):
+    model = tv("fasterrcnn_mobilenet_v3_large_320_fpn", weights_backbone=None)
+    assert describe_host(model) is not None
+    *holders, name = path.split(".")
+    holder = model
+    for part in holders:
+        holder = getattr(holder, part)
+    setattr(holder, name, value)
+    assert describe_host(model) is None
+
+
+def test_an_activation_that_is_a_function():
+    layer, other = (nn.TransformerEncoderLayer(8, 2, 8, activation=name) for name in ("relu", "gelu"))
+    assert first_difference(layer, other) == "the model has activation='relu', not 'gelu'"
 
 
 def test_a_network_of_ones_own_is_none():
