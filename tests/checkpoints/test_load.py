@@ -271,3 +271,16 @@ def test_another_host(path):
     with pytest.raises(ValueError, match="does not fit this model"):
         gcnet.load(path, host)
     assert_unchanged(host, before, text)
+
+
+@pytest.mark.parametrize("added_only", [False, True])
+def test_a_host_that_computes_something_else_is_warned_of(added_only, path, caplog):
+    gcnet.save(inserted(SPEC), path, added_only=added_only)
+    gcnet.load(path, tiny())
+    assert not caplog.records
+    host = tiny()
+    host.layer2[0].relu = nn.GELU()
+    gcnet.load(path, host)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "'layer2.0.relu' is a GELU, not a ReLU" in record.getMessage()
