@@ -181,6 +181,7 @@ def test_the_same_weights_give_the_same_outputs():
         ({"name": "resnet"}, "has the entries name, options"),
         ({"name": "resnet", "options": {"depths": [10**9] * 4}}, "depths=1000000000 is beyond 1,024"),
         ({"name": "resnet", "options": {**SMALL, "width_per_group": 2**30}}, "is beyond"),
+        ({"name": "resnet", "options": {**SMALL, "groups": -1}}, "groups=-1 is negative"),
         ({"name": "resnet", "options": {**SMALL, "device": "cuda"}}, "no option 'device'"),
         ({"name": "resnet", "options": {**SMALL, "num_class": 3}}, "did you mean 'num_classes'"),
         ({"name": "mask_rcnn", "options": {"backbone": {"name": "timm:resnet50", "options": {}}}}, "made of resnet"),
