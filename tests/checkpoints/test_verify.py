@@ -111,3 +111,21 @@ def test_json(loaded, capsys):
 def test_errors(arguments, capsys):
     assert verify(["a.pth", "b.pth", *arguments]) == 2
     assert "error" in capsys.readouterr().err
+
+
+def test_errors_name_the_file(tmp_path, capsys):
+    a = gcnet.save(modified(), tmp_path / "a.safetensors")
+    b = gcnet.save(modified(), tmp_path / "b.safetensors", added_only=True)
+    assert verify([str(a), str(b)]) == 2
+    assert f"error: {b}: the file holds the added weights only" in capsys.readouterr().err
+
+
+def test_settings_beside_the_weights_are_told(monkeypatch, capsys):
+    a = detector().eval()
+    b = copy.deepcopy(a)
+    b.roi_heads.nms_thresh = 0.1
+    monkeypatch.setattr(gcnet, "load", {"a.pth": a, "b.pth": b}.__getitem__)
+    assert verify(["a.pth", "b.pth", "--input", "1x3x64x64"]) == 0
+    assert "built differently; in the second, 'roi_heads' has nms_thresh=0.1, not 0.5" in capsys.readouterr().out
+    assert verify(["a.pth", "b.pth", "--input", "1x3x64x64", "--json"]) == 0
+    assert "nms_thresh" in json.loads(capsys.readouterr().out)["built_differently"]
