@@ -46,6 +46,11 @@ NETWORKS = {
     "efficientnet": lambda: tv("efficientnet_b0", num_classes=9),
     "regnet": lambda: tv("regnet_y_400mf"),
     "retinanet": lambda: tv("retinanet_resnet50_fpn", weights_backbone=None),
+    "retinanet_own": lambda: tv("retinanet_resnet50_fpn", weights_backbone=None, num_classes=3, score_thresh=0.2),
+    "fcos": lambda: tv("fcos_resnet50_fpn", weights_backbone=None, num_classes=3, min_size=64, max_size=96),
+    "faster_rcnn": lambda: tv(
+        "fasterrcnn_mobilenet_v3_large_320_fpn", weights_backbone=None, num_classes=3, box_score_thresh=0.2
+    ),
     "deeplab": lambda: tv("deeplabv3_resnet50", weights_backbone=None, num_classes=4, aux_loss=True),
     "video": lambda: tv("r3d_18", num_classes=4),
 }
@@ -128,9 +133,9 @@ def test_a_changed_network_is_another(change):
 @pytest.mark.parametrize(
     ("path", "value"),
     [
-        ("roi_heads.box_coder.weights", (1.0, 2.0, 3.0, 4.0)),
-        ("rpn.box_coder.bbox_xform_clip", 1.0),
-        ("rpn._post_nms_top_n", {"training": 9, "testing": 9}),
+        ("rpn.box_coder.weights", (1.0, 2.0, 3.0, 4.0)),
+        ("roi_heads.box_coder.bbox_xform_clip", 1.0),
+        ("backbone.body.return_layers", {"4": "0"}),
         ("rpn.min_size", 8.0),
     ],
 )
@@ -143,6 +148,14 @@ def test_what_a_detector_keeps_beside_its_layers(path, value):
         holder = getattr(holder, part)
     setattr(holder, name, value)
     assert describe_host(model) is None
+
+
+def test_a_faster_rcnn_by_name_keeps_its_options():
+    model = tv("fasterrcnn_mobilenet_v3_large_320_fpn", weights_backbone=None, bbox_reg_weights=(1.0, 2.0, 3.0, 4.0))
+    model.rpn._post_nms_top_n = {"training": 9, "testing": 8}
+    built = describe_host(model).build("meta")
+    assert built.rpn._post_nms_top_n == {"training": 9, "testing": 8}
+    assert built.roi_heads.box_coder.weights == (1.0, 2.0, 3.0, 4.0)
 
 
 def test_an_activation_that_is_a_function():
