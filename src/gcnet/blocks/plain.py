@@ -122,7 +122,7 @@ def check_bounds(name: str, value: Any) -> None:
         raise ValueError(f"{name}={value} is not finite")
     elif isinstance(value, (int, float, Fraction)):
         most = _LARGEST.get(name, LARGEST)
-        if abs(value) > most:
+        if not -most <= value <= most:
             raise ValueError(f"{name}={_short(value)} is beyond {most:,}")
         if isinstance(value, int) and value < 0:
             raise ValueError(f"{name}={value} is negative")

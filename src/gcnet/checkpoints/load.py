@@ -141,7 +141,7 @@ def _build(
     """The model of ``architecture`` with ``tensors`` as its weights; its memory is theirs wherever possible."""
     with torch.random.fork_rng([]):
         model = architecture.build("meta")
-        missing, unused = check_fit(model.state_dict(), tensors, allow_missing, allow_unused)
+        missing, unused = check_fit(model.state_dict(keep_vars=True), tensors, allow_missing, allow_unused)
         if missing or is_hollow(model):
             model = architecture.build(device)
     model.load_state_dict(
@@ -166,7 +166,7 @@ def _into(
     with architecture.inserting(inner):
         if inner is not model and len(block_paths(inner)) > blocks:
             raise RuntimeError("the model is compiled or distributed already: load first, then DDP or compile")
-        own = inner.state_dict()
+        own = inner.state_dict(keep_vars=True)
         if any(isinstance(value, Tensor) and value.is_meta for value in own.values()):
             raise ValueError("the model is on the meta device and cannot hold weights: build it on a device")
         expected = {key: own[key] for key in own if key.startswith(architecture.block_prefixes())} if partial else own
