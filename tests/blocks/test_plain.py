@@ -65,7 +65,7 @@ def test_refused(values, message):
 
 def test_bounds():
     check_bounds("n", [1, [2**20], "a"])
-    for value in (2**20 + 1, [[-(2**20) - 1]], "a" * 5000, [1] * 5000, float("inf"), 10**400):
+    for value in (2**20 + 1, [[-(2**20) - 1]], "a" * 5000, [1] * 5000, float("inf"), 10**400, 1e308, -1):
         with pytest.raises(ValueError, match="n"):
             check_bounds("n", value)
 

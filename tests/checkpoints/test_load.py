@@ -271,3 +271,42 @@ def test_another_host(path):
     with pytest.raises(ValueError, match="does not fit this model"):
         gcnet.load(path, host)
     assert_unchanged(host, before, text)
+
+
+@pytest.mark.parametrize("added_only", [False, True])
+def test_a_host_that_computes_something_else_is_warned_of(added_only, path, caplog):
+    gcnet.save(inserted(SPEC), path, added_only=added_only)
+    gcnet.load(path, tiny())
+    assert not caplog.records
+    host = tiny()
+    host.layer2[0].relu = nn.GELU()
+    gcnet.load(path, host)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "'layer2.0.relu' is a GELU, not a ReLU" in record.getMessage()
+
+
+@pytest.mark.parametrize("dtype", [torch.int64, torch.bool, torch.complex64])
+@pytest.mark.parametrize("host", [tiny, lambda: None])
+def test_weights_of_another_kind_of_number(dtype, host, path):
+    def change(tensors, values):
+        tensors["fc.bias"] = tensors["fc.bias"].to(dtype)
+
+    with pytest.raises(ValueError, match=rf"'fc.bias' is {dtype} in the file and torch.float32 in the model"):
+        gcnet.load(tampered(path, change), host())
+
+
+def test_different_values_do_not_fit_one_parameter():
+    class Pair(nn.Module):
+        def __init__(self, tied):
+            super().__init__()
+            self.first, self.second = nn.Linear(4, 4), nn.Linear(4, 4)
+            if tied:
+                self.second.weight = self.first.weight
+
+    model = Pair(tied=True)
+    before, text = state(model), repr(model)
+    with pytest.raises(ValueError, match=r"'first.weight' and 'second.weight' are one parameter in the model"):
+        gcnet.load(Pair(tied=False).state_dict(), model)
+    assert_unchanged(model, before, text)
+    gcnet.load(Pair(tied=True).state_dict(), model)

@@ -264,3 +264,15 @@ def test_a_file_is_not_overwritten_unasked(path):
 def test_hosts_of_another_type(host, path):
     with pytest.raises(TypeError, match="must be a name such as"):
         gcnet.save(tiny(), path, host=host)
+
+
+def test_a_host_that_is_not_recognised_is_warned_of(path, caplog):
+    model = tiny()
+    gcnet.save(model, path)
+    gcnet.save(gcnet.SqueezeExcite(32), path, overwrite=True)
+    assert not caplog.records
+    model.layer1[0].relu = nn.GELU()
+    gcnet.save(model, path, overwrite=True)
+    (record,) = caplog.records
+    assert record.levelname == "WARNING"
+    assert "gcnet.load(path, model=...)" in record.getMessage()

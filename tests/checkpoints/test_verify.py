@@ -125,3 +125,21 @@ def test_a_foreign_file_is_read_as_it_was_converted(tmp_path, capsys):
     assert convert([source, target, *options]) == 0
     assert verify([source, target, "--input", "1x3x64x64", *options]) == 0
     assert verify([source, target, "--input", "1x3x64x64", *options[2:]]) == 1
+
+
+def test_errors_name_the_file(tmp_path, capsys):
+    a = gcnet.save(modified(), tmp_path / "a.safetensors")
+    b = gcnet.save(modified(), tmp_path / "b.safetensors", added_only=True)
+    assert verify([str(a), str(b)]) == 2
+    assert f"error: {b}: the file holds the added weights only" in capsys.readouterr().err
+
+
+def test_settings_beside_the_weights_are_told(monkeypatch, capsys):
+    a = detector().eval()
+    b = copy.deepcopy(a)
+    b.roi_heads.nms_thresh = 0.1
+    monkeypatch.setattr(gcnet, "load", lambda path, **reading: {"a.pth": a, "b.pth": b}[path])
+    assert verify(["a.pth", "b.pth", "--input", "1x3x64x64"]) == 0
+    assert "built differently; in the second, 'roi_heads' has nms_thresh=0.1, not 0.5" in capsys.readouterr().out
+    assert verify(["a.pth", "b.pth", "--input", "1x3x64x64", "--json"]) == 0
+    assert "nms_thresh" in json.loads(capsys.readouterr().out)["built_differently"]

@@ -1,6 +1,7 @@
 """Files appear whole or not at all."""
 
 import os
+import signal
 import stat
 
 import pytest
@@ -40,6 +41,20 @@ def test_an_existing_file_is_replaced_on_request_only(tmp_path):
     write(path, {"b": BASE}, overwrite=True)
     assert list(read(path).tensors) == ["b"]
     assert stat.S_IMODE(path.stat().st_mode) == 0o640
+
+
+@pytest.mark.parametrize("suffix", writer.SUFFIXES)
+def test_a_full_disk_is_named(suffix, tmp_path):
+    resource = pytest.importorskip("resource")
+    limits, handler = resource.getrlimit(resource.RLIMIT_FSIZE), signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, limits[1]))
+    try:
+        with pytest.raises(CheckpointError, match=rf"model\{suffix}: cannot be written"):
+            write(tmp_path / f"model{suffix}", {"a": torch.zeros(100, 100)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+        signal.signal(signal.SIGXFSZ, handler)
+    assert not list(tmp_path.iterdir())
 
 
 @pytest.mark.parametrize("step", ["fsync", "torch.save"])

@@ -46,6 +46,11 @@ NETWORKS = {
     "efficientnet": lambda: tv("efficientnet_b0", num_classes=9),
     "regnet": lambda: tv("regnet_y_400mf"),
     "retinanet": lambda: tv("retinanet_resnet50_fpn", weights_backbone=None),
+    "retinanet_own": lambda: tv("retinanet_resnet50_fpn", weights_backbone=None, num_classes=3, score_thresh=0.2),
+    "fcos": lambda: tv("fcos_resnet50_fpn", weights_backbone=None, num_classes=3, min_size=64, max_size=96),
+    "faster_rcnn": lambda: tv(
+        "fasterrcnn_mobilenet_v3_large_320_fpn", weights_backbone=None, num_classes=3, box_score_thresh=0.2
+    ),
     "deeplab": lambda: tv("deeplabv3_resnet50", weights_backbone=None, num_classes=4, aux_loss=True),
     "video": lambda: tv("r3d_18", num_classes=4),
 }
@@ -112,13 +117,50 @@ def add_layer(model):
     model.extra = nn.Linear(3, 4)
 
 
-@pytest.mark.parametrize("change", [change_stride, change_relu, change_eps, add_layer])
+def change_method(model):
+    model.layer3[0].forward = lambda x: x
+
+
+@pytest.mark.parametrize("change", [change_stride, change_relu, change_eps, add_layer, change_method])
 def test_a_changed_network_is_another(change):
     model = resnet((1, 1, 1, 1))
     other = copy.deepcopy(model)
     change(other)
     assert describe_host(other) is None
     assert first_difference(other, model)
+
+
+@pytest.mark.parametrize(
+    ("path", "value"),
+    [
+        ("rpn.box_coder.weights", (1.0, 2.0, 3.0, 4.0)),
+        ("roi_heads.box_coder.bbox_xform_clip", 1.0),
+        ("backbone.body.return_layers", {"4": "0"}),
+        ("rpn.min_size", 8.0),
+    ],
+)
+def test_what_a_detector_keeps_beside_its_layers(path, value):
+    model = tv("fasterrcnn_mobilenet_v3_large_320_fpn", weights_backbone=None)
+    assert describe_host(model) is not None
+    *holders, name = path.split(".")
+    holder = model
+    for part in holders:
+        holder = getattr(holder, part)
+    setattr(holder, name, value)
+    assert describe_host(model) is None
+
+
+def test_a_faster_rcnn_by_name_keeps_its_options():
+    model = tv("fasterrcnn_mobilenet_v3_large_320_fpn", weights_backbone=None, bbox_reg_weights=(1.0, 2.0, 3.0, 4.0))
+    model.rpn._post_nms_top_n = {"training": 9, "testing": 8}
+    built = describe_host(model).build("meta")
+    assert built.rpn._post_nms_top_n == {"training": 9, "testing": 8}
+    assert built.roi_heads.box_coder.weights == (1.0, 2.0, 3.0, 4.0)
+
+
+def test_an_activation_that_is_a_function():
+    layer, other = (nn.TransformerEncoderLayer(8, 2, 8, activation=name) for name in ("relu", "gelu"))
+    assert first_difference(layer, other) == "the model has activation='relu', not 'gelu'"
 
 
 def test_a_network_of_ones_own_is_none():
@@ -152,6 +194,7 @@ def test_the_same_weights_give_the_same_outputs():
         ({"name": "resnet"}, "has the entries name, options"),
         ({"name": "resnet", "options": {"depths": [10**9] * 4}}, "depths=1000000000 is beyond 1,024"),
         ({"name": "resnet", "options": {**SMALL, "width_per_group": 2**30}}, "is beyond"),
+        ({"name": "resnet", "options": {**SMALL, "groups": -1}}, "groups=-1 is negative"),
         ({"name": "resnet", "options": {**SMALL, "device": "cuda"}}, "no option 'device'"),
         ({"name": "resnet", "options": {**SMALL, "num_class": 3}}, "did you mean 'num_classes'"),
         ({"name": "mask_rcnn", "options": {"backbone": {"name": "timm:resnet50", "options": {}}}}, "made of resnet"),

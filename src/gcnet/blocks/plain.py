@@ -112,18 +112,20 @@ def hints_of(function: Callable[..., Any], left_out: Collection[str] = ()) -> di
 
 
 def check_bounds(name: str, value: Any) -> None:
-    """Raise ValueError for a number, text or list from a file that is too large to be meant."""
+    """Raise ValueError for a number, text or list from a file that is too large to be meant, or a negative integer."""
     if isinstance(value, (list, tuple, str)) and len(value) > _LONGEST:
         raise ValueError(f"{name} has {len(value)} entries, more than {_LONGEST}")
     if isinstance(value, (list, tuple)):
         for entry in value:
             check_bounds(name, entry)
-    elif isinstance(value, (int, Fraction)):
+    elif isinstance(value, float) and not isfinite(value):
+        raise ValueError(f"{name}={value} is not finite")
+    elif isinstance(value, (int, float, Fraction)):
         most = _LARGEST.get(name, LARGEST)
         if not -most <= value <= most:
             raise ValueError(f"{name}={_short(value)} is beyond {most:,}")
-    elif isinstance(value, float) and not isfinite(value):
-        raise ValueError(f"{name}={value} is not finite")
+        if isinstance(value, int) and value < 0:
+            raise ValueError(f"{name}={value} is negative")
 
 
 def _to_plain(option: str, value: Any) -> Any:

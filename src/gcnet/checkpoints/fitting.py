@@ -22,9 +22,19 @@ def check_fit(
     """Keys of ``expected`` that ``tensors`` lack, and keys of ``tensors`` that are not expected, if all are allowed.
 
     Raises:
-        CheckpointError: a shape that does not fit, or a key that is missing or unused, with the nearest.
+        CheckpointError: a shape that does not fit, other numbers where there should be floating point ones, different
+            values for a parameter of several keys, or a key that is missing or unused, with the nearest.
     """
     check_shapes({key: value.shape for key, value in expected.items()}, tensors)
+    first: dict[int, str] = {}
+    for key, value in expected.items():
+        if key not in tensors or not isinstance(value, Tensor):
+            continue
+        if value.is_floating_point() and not tensors[key].is_floating_point():
+            raise CheckpointError(f"{key!r} is {tensors[key].dtype} in the file and {value.dtype} in the model")
+        other = first.setdefault(id(value), key)
+        if tensors[other] is not tensors[key] and not torch.equal(tensors[other], tensors[key]):
+            raise CheckpointError(f"{other!r} and {key!r} are one parameter in the model and differ in the file")
     missing = [key for key in expected if key not in tensors]
     unused = [key for key in tensors if key not in expected]
     for key in unmatched("missing", missing, allow_missing):

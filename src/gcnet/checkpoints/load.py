@@ -18,7 +18,8 @@ from gcnet.checkpoints.errors import CheckpointError
 from gcnet.checkpoints.fitting import check_fit, check_shapes, is_hollow, tie
 from gcnet.checkpoints.reader import MAX_BYTES, Contents, read
 from gcnet.insertion.state import unwrapped
-from gcnet.models.sameness import block_paths
+from gcnet.models.hosts import Host
+from gcnet.models.sameness import block_paths, first_difference
 
 _log = logging.getLogger(__name__)
 
@@ -46,7 +47,8 @@ def load(
         source: path, http(s) URL, or state dict.
         model: the host, or the whole model: blocks are inserted as the file says unless they are there, and the
             weights loaded into it, in its dtype and on its device. Needed where the file does not say how the host is
-            built, and for files with ``added_only=True``.
+            built, and for files with ``added_only=True``. If it is built unlike the host of the file, the first
+            difference goes to the log as a warning.
         layout: name of the foreign layout; by default the one that fits, see :mod:`gcnet.layouts`.
         options: what foreign tensors do not tell, such as ``{"style": "caffe"}``.
         allow_missing: patterns such as ``"fc.*"`` of keys that the file may lack; they keep their start.
@@ -84,7 +86,9 @@ def load(
     tensors = document.untied(contents.tensors)
     if model is not None:
         partial = document.contents == "added"
-        return _into(model, tensors, document.architecture, allow_missing, allow_unused, partial=partial)
+        _into(model, tensors, document.architecture, allow_missing, allow_unused, partial=partial)
+        _warn_of_another_host(unwrapped(model), document.architecture.host)
+        return model
     if document.contents == "added":
         raise CheckpointError("the file holds the added weights only: give the host they belong to as model=")
     model = _build(tensors, document.architecture, allow_missing, allow_unused, device)
@@ -92,6 +96,17 @@ def load(
         if tensors.keys() >= set(group):
             tie(model, group)
     return model
+
+
+def _warn_of_another_host(model: nn.Module, host: Host | None) -> None:
+    """Log what sets the host in ``model`` apart from that of the file: weights fit more than they belong to."""
+    try:
+        built = host and host.build("meta")
+    except (RuntimeError, ValueError, ModuleNotFoundError):
+        return  # a host of a library that is not here
+    difference = built and first_difference(model, built, block_paths(model))
+    if difference:
+        _log.warning("the model is built unlike the host of the file and may compute something else: %s", difference)
 
 
 def _foreign(
@@ -129,7 +144,7 @@ def _build(
     """The model of ``architecture`` with ``tensors`` as its weights; its memory is theirs wherever possible."""
     with torch.random.fork_rng([]):
         model = architecture.build("meta")
-        missing, unused = check_fit(model.state_dict(), tensors, allow_missing, allow_unused)
+        missing, unused = check_fit(model.state_dict(keep_vars=True), tensors, allow_missing, allow_unused)
         if missing or is_hollow(model):
             model = architecture.build(device)
     model.load_state_dict(
@@ -154,7 +169,7 @@ def _into(
     with architecture.inserting(inner):
         if inner is not model and len(block_paths(inner)) > blocks:
             raise RuntimeError("the model is compiled or distributed already: load first, then DDP or compile")
-        own = inner.state_dict()
+        own = inner.state_dict(keep_vars=True)
         if any(isinstance(value, Tensor) and value.is_meta for value in own.values()):
             raise ValueError("the model is on the meta device and cannot hold weights: build it on a device")
         expected = {key: own[key] for key in own if key.startswith(architecture.block_prefixes())} if partial else own

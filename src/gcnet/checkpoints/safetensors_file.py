@@ -40,4 +40,4 @@ def write_safetensors(path: Path, tensors: dict[str, Tensor], metadata: dict[str
     try:
         library.torch.save_file(tensors, path, metadata=metadata)
     except (library.SafetensorError, OSError, RuntimeError, ValueError) as error:
-        raise CheckpointError(f"the safetensors file cannot be written ({error})") from None
+        raise CheckpointError(f"cannot be written ({error})") from None

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -9,12 +10,15 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gcnet.blocks.base import Block
 from gcnet.checkpoints.architecture import Architecture
 from gcnet.checkpoints.document import Document
 from gcnet.checkpoints.writer import write
 from gcnet.insertion.state import unwrapped
 from gcnet.models.hosts import Host
 from gcnet.models.sameness import block_paths, first_difference
+
+_log = logging.getLogger(__name__)
 
 
 def save(
@@ -33,7 +37,8 @@ def save(
     BatchNorm it was.
 
     The host is recognised if torchvision, timm or :mod:`gcnet.models` build one alike: the same layers with the same
-    options. For any other, give ``host=``, save ``added_only=True``, or load with ``gcnet.load(path, model=...)``.
+    options. For any other, which is logged as a warning, give ``host=``, save ``added_only=True``, or load with
+    ``gcnet.load(path, model=...)``.
 
     Args:
         model: with or without blocks, attached or swapped; or a block alone. DDP and torch.compile are taken off.
@@ -76,6 +81,11 @@ def save(
             raise ValueError(f"{key!r} is on the meta device and has no values to save")
         names.setdefault(id(value), []).append(key)
     tied = tuple(tuple(group) for group in names.values() if len(group) > 1)
+    if not (added_only or architecture.host or isinstance(model, Block)):
+        _log.warning(
+            "it is not known how this %s is built: load the file with gcnet.load(path, model=...), or save with host=",
+            type(model).__name__,
+        )
     document = Document(architecture, "added" if added_only else "model", tied)
     tensors = {group[0]: state[group[0]] for group in names.values()}
     return write(path, tensors, document.to_metadata(), overwrite=overwrite)

@@ -9,12 +9,14 @@ from typing import Annotated
 
 import torch
 import tyro
+from torch import nn
 
 import gcnet
 from gcnet.analysis.table import format_table
 from gcnet.checkpoints.cli import parse_options
 from gcnet.checkpoints.verify import Comparison, compare
 from gcnet.insertion.options import parse_size
+from gcnet.models.sameness import first_difference
 
 
 @dataclass(frozen=True)
@@ -22,7 +24,8 @@ class Arguments:
     """Run two checkpoints on one random input and print the largest difference of every stage.
 
     Exit status: 0 if no stage differs by more than the tolerance, 1 if one does, 2 after an error, such as different
-    architectures.
+    architectures. Of a detector the layers are compared on fixed regions; that thresholds, sizes of images or other
+    settings differ is said below the stages.
     """
 
     a: Annotated[tyro.conf.Positional[str], tyro.conf.arg(metavar="A")]
@@ -67,24 +70,36 @@ def verify(argv: list[str]) -> int:
             raise ValueError(f"tolerance={arguments.tolerance} must be zero or more")
         dtype = torch.float64 if arguments.float64 else torch.float32
         x = torch.randn(shape, generator=torch.Generator().manual_seed(arguments.seed)).to(dtype)
-        a = gcnet.load(
-            arguments.a,
-            layout=arguments.from_ or None,
-            options=parse_options(arguments.option) or None,
-            allow_unused=arguments.allow_unused,
-        )
-        compared = compare(a.to(dtype), gcnet.load(arguments.b).to(dtype), x)
+        reading: dict[str, Any] = {
+            "layout": arguments.from_ or None,
+            "options": parse_options(arguments.option) or None,
+        }
+        a = _load(arguments.a, **reading, allow_unused=arguments.allow_unused).to(dtype)
+        b = _load(arguments.b).to(dtype)
+        compared = compare(a, b, x)
+        difference = first_difference(b, a)
     except (OSError, ModuleNotFoundError, ValueError, TypeError, KeyError, RuntimeError) as error:
         print(f"error: {error if isinstance(error, OSError) or not error.args else error.args[0]}", file=sys.stderr)
         return 2
     same = compared.within(arguments.tolerance)
     if arguments.json:
         stages = [asdict(stage) for stage in compared.stages]
-        print(json.dumps({"same": same, "tolerance": arguments.tolerance, "stages": stages}, indent=2))
+        values = {"same": same, "tolerance": arguments.tolerance, "built_differently": difference, "stages": stages}
+        print(json.dumps(values, indent=2))
     else:
         print(report(compared))
+        if difference:
+            print(f"\nbuilt differently; in the second, {difference}")
         print(f"\n{'within' if same else 'beyond'} the tolerance of {arguments.tolerance:g}")
     return 0 if same else 1
+
+
+def _load(path: str, **reading: Any) -> nn.Module:
+    try:
+        return gcnet.load(path, **reading)
+    except ValueError as error:
+        message = str(error)
+        raise ValueError(message if message.startswith(path) else f"{path}: {message}") from error
 
 
 def report(compared: Comparison) -> str:

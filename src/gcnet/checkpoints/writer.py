@@ -90,10 +90,13 @@ def write(
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     texts = dict(metadata or {})
     with whole_file(target) as partial:
-        if target.suffix == ".safetensors":
-            write_safetensors(partial, plain, texts)
-        else:
-            _write_torch(partial, plain, texts)
+        try:
+            if target.suffix == ".safetensors":
+                write_safetensors(partial, plain, texts)
+            else:
+                _write_torch(partial, plain, texts)
+        except CheckpointError as error:
+            raise CheckpointError(f"{target}: {error}") from None
     return target
 
 
@@ -127,4 +130,4 @@ def _write_torch(path: Path, tensors: dict[str, Tensor], metadata: dict[str, str
     try:
         torch.save({"state_dict": tensors, **metadata}, path)
     except (OSError, RuntimeError) as error:
-        raise CheckpointError(f"the file cannot be written ({error})") from None
+        raise CheckpointError(f"cannot be written; is the disk full? ({error})") from None

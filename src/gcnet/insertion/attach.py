@@ -230,10 +230,11 @@ def switch(block: Any, enabled: bool) -> None:
     if enabled:
         vars(block).pop("forward", None)
     else:
-        block.forward = _hand_on
+        block.forward = hand_on
 
 
-def _hand_on(x: Tensor) -> Tensor:
+def hand_on(x: Tensor) -> Tensor:
+    """The forward of a block that is switched off."""
     return x
 
 
@@ -249,7 +250,7 @@ def check_model(model: Any) -> None:
     """Raise TypeError unless ``model`` is a module that is built."""
     if not isinstance(model, nn.Module):
         hint = "; call it first" if callable(model) else ", such as torchvision.models.resnet50()"
-        raise TypeError(f"model={model!r} is not a built nn.Module{hint}")
+        raise TypeError(f"model={repr(model)[:80]} is not a built nn.Module{hint}")
 
 
 def check_unwrapped(model: nn.Module, verb: str) -> None:

@@ -11,7 +11,7 @@ from torchvision.models.resnet import ResNet
 
 from gcnet.insertion.attach import original_class
 from gcnet.models.classifiers import BLOCKS, NORMS
-from gcnet.models.detector_options import detector_options
+from gcnet.models.detector_options import OPTIONS, SINGLE_STAGE, detector_options, options_of
 from gcnet.models.detectors import STAGES
 from gcnet.models.factories import SEGMENTATION, torchvision_names
 from gcnet.models.sameness import block_paths, without
@@ -89,7 +89,9 @@ def _torchvision_options(name: str, model: Any) -> dict[str, Any]:
         last = [module for module in model.classifier.modules() if isinstance(module, nn.Conv2d)][-1]
         return {"num_classes": last.out_channels} | ({"aux_loss": True} if has_auxiliary else {})
     if hasattr(model, "roi_heads"):
-        return {"num_classes": model.roi_heads.box_predictor.cls_score.out_features}
+        return options_of(model, OPTIONS)
+    if hasattr(model, "topk_candidates") and hasattr(model.head.classification_head, "num_classes"):
+        return options_of(model, SINGLE_STAGE)
     layers = [
         module
         for module in without(block_paths(model), dict(model.named_modules())).values()

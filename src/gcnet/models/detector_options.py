@@ -1,7 +1,8 @@
-"""The options of a built Mask R-CNN that matter for what it computes, read off it."""
+"""The options of a built detector that matter for what it computes, read off it."""
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any, NamedTuple
 
 from torch import nn
@@ -44,6 +45,25 @@ OPTIONS: dict[str, Option] = {
     "bbox_reg_weights": Option(_NUMBERS, "roi_heads.box_coder.weights"),
 }
 
+#: The same of torchvision's RetinaNet and FCOS.
+SINGLE_STAGE: dict[str, Option] = {
+    "num_classes": Option(int, "head.classification_head.num_classes"),
+    **{name: OPTIONS[name] for name in ("min_size", "max_size", "image_mean", "image_std")},
+    "score_thresh": Option(float, "score_thresh"),
+    "nms_thresh": Option(float, "nms_thresh"),
+    "detections_per_img": Option(int, "detections_per_img"),
+    "topk_candidates": Option(int, "topk_candidates"),
+}
+
+
+def options_of(model: nn.Module, options: Mapping[str, Option]) -> dict[str, Any]:
+    """Every one of ``options`` as ``model`` has it.
+
+    Raises:
+        AttributeError: a model that is built otherwise.
+    """
+    return {name: _at(model, option.path) for name, option in options.items()}
+
 
 def detector_options(model: nn.Module) -> dict[str, Any]:
     """Every option of :data:`OPTIONS` as ``model`` has it, and its ``conventions``.
@@ -56,7 +76,7 @@ def detector_options(model: nn.Module) -> dict[str, Any]:
         >>> detector_options(mask_rcnn(resnet50(device="meta"), 7, box_nms_thresh=0.3))["box_nms_thresh"]
         0.3
     """
-    return {name: _at(model, option.path) for name, option in OPTIONS.items()} | {"conventions": conventions_of(model)}
+    return options_of(model, OPTIONS) | {"conventions": conventions_of(model)}
 
 
 def _at(model: nn.Module, path: str) -> Any:

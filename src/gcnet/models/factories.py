@@ -11,6 +11,8 @@ import torchvision
 from torch import nn
 from torchvision.models import get_model, get_model_builder, get_model_weights, list_models
 
+from gcnet.models.detector_options import OPTIONS, SINGLE_STAGE
+
 DETECTION = list_models(torchvision.models.detection)
 SEGMENTATION = list_models(torchvision.models.segmentation)
 VIDEO = list_models(torchvision.models.video)
@@ -18,13 +20,11 @@ TORCHVISION = [*list_models(torchvision.models), *DETECTION, *SEGMENTATION, *VID
 
 #: Plain options of the factories; never weights, paths or names of hubs.
 TORCHVISION_OPTIONS: dict[str, Any] = {
-    "num_classes": int,
+    **{name: option.kind for name, option in {**SINGLE_STAGE, **OPTIONS}.items()},
     "aux_logits": bool,
     "aux_loss": bool,
     "dropout": float,
     "image_size": int,
-    "max_size": int,
-    "min_size": int,
     "replace_stride_with_dilation": tuple[bool, ...],
     "stochastic_depth_prob": float,
     "transform_input": bool,

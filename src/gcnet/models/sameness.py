@@ -10,14 +10,15 @@ from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
 from gcnet.blocks.base import Block
-from gcnet.insertion.attach import original_class
+from gcnet.insertion.attach import hand_on, original_class
 
 
 def first_difference(model: nn.Module, other: nn.Module, aside: Collection[str] = ()) -> str | None:
     """What sets ``other`` apart from ``model``, modules at the paths ``aside`` excepted; None if they are built alike.
 
-    Compared are the classes of all modules, their plain constructor arguments where they keep them, and the names and
-    shapes in the state dict. A SyncBatchNorm counts as the BatchNorm that it was.
+    Compared are the classes of all modules, their plain constructor arguments where they keep them, their other numbers
+    and helpers, methods replaced in a single module, and the names and shapes in the state dict. A SyncBatchNorm counts
+    as the BatchNorm that it was.
 
     Example:
         >>> from torch import nn
@@ -57,16 +58,42 @@ def _layers_differ(module: nn.Module, other: nn.Module) -> str | None:
     synchronised = issubclass(kind, nn.SyncBatchNorm) and issubclass(expected, _BatchNorm)
     if kind is not expected and not synchronised:
         return f"is a {kind.__name__}, not a {expected.__name__}"
-    for name in inspect.signature(expected).parameters:
-        value, wanted = (_plain(vars(m), name) for m in (module, other))
-        if value != wanted:
-            return f"has {name}={value!r}, not {wanted!r}"
+    wanted = _settings(other, expected)
+    for name, value in _settings(module, expected).items():
+        if value != wanted.get(name, value):
+            return f"has {name}={value!r}, not {wanted[name]!r}"
+    for name in sorted(_methods_of_its_own(module) ^ _methods_of_its_own(other)):
+        return f"has a method {name!r} that is not its class's"
     return None
 
 
-def _plain(attributes: dict[str, Any], name: str) -> Any:
-    """A plain value kept under ``name``, lists as tuples; None for all else."""
-    value = attributes.get(name)
+def _settings(module: nn.Module, kind: type[nn.Module]) -> dict[str, Any]:
+    """Constructor arguments that a module keeps; its other numbers; what helpers such as box coders keep."""
+    own = vars(module)
+    settings = {name: _plain(own.get(name, own.get(f"_{name}"))) for name in inspect.signature(kind).parameters}
+    for name, value in own.items():
+        if isinstance(value, float):
+            settings[name] = value
+        elif type(value).__module__.startswith(("torchvision.", "gcnet.")) and not isinstance(value, nn.Module):
+            settings.update({f"{name}.{inner}": _plain(entry) for inner, entry in vars(value).items()})
+    return settings
+
+
+def _methods_of_its_own(module: nn.Module) -> set[str]:
+    """Names of methods, such as ``forward``, that were replaced in this one module other than to switch a block off."""
+    return {
+        name
+        for name, value in vars(module).items()
+        if value is not hand_on and inspect.isroutine(getattr(type(module), name, None))
+    }
+
+
+def _plain(value: Any) -> Any:
+    """A plain value with lists as tuples, or the name of a function; None for all else."""
     if isinstance(value, (list, tuple)):
-        return tuple(_plain({"entry": entry}, "entry") for entry in value)
+        return tuple(map(_plain, value))
+    if isinstance(value, dict):
+        return {key: _plain(entry) for key, entry in value.items()}
+    if inspect.isroutine(value):
+        return value.__name__
     return value if isinstance(value, (bool, int, float, str)) else None
