@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
-from typing import Any
 
 import torch
 import tyro
@@ -60,8 +59,7 @@ def verify(argv: list[str]) -> int:
             raise ValueError(f"tolerance={arguments.tolerance} must be zero or more")
         dtype = torch.float64 if arguments.float64 else torch.float32
         x = torch.randn(shape, generator=torch.Generator().manual_seed(arguments.seed)).to(dtype)
-        load: Any = gcnet.load
-        compared = compare(load(arguments.a).to(dtype), load(arguments.b).to(dtype), x)
+        compared = compare(gcnet.load(arguments.a).to(dtype), gcnet.load(arguments.b).to(dtype), x)
     except (OSError, ModuleNotFoundError, ValueError, TypeError, KeyError, RuntimeError) as error:
         print(f"error: {error if isinstance(error, OSError) or not error.args else error.args[0]}", file=sys.stderr)
         return 2
