@@ -26,13 +26,14 @@ class Arguments:
     """
 
     model: tyro.conf.Positional[str]
-    """Checkpoint that gcnet.load reads, or torchvision name, timm:NAME, mask_rcnn:NAME (untrained, random blocks)."""
+    """Checkpoint or URL that gcnet.load reads, with a dot or slash in it; or torchvision name, timm:NAME,
+    mask_rcnn:NAME (untrained, random blocks)."""
     out: tyro.conf.Positional[str]
     """File to write: .onnx, or .pt2 for pt2 and aoti."""
     to: str
     """onnx, pt2 or aoti."""
-    block: str = "gc"
-    """For a name: gc, snl, nl, se, cbam, bam, scse, sk or none."""
+    block: str = ""
+    """For a name: gc (the default), snl, nl, se, cbam, bam, scse, sk or none."""
     ratio: str = ""
     """For a name: hidden width / channels, such as 1/16."""
     stages: str = ""
