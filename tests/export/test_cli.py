@@ -66,7 +66,7 @@ def test_report_of_a_name(tmp_path, capsys):
     assert export([*SMALL, "pt2", str(out), "--fixed-batch"]) == 0
     printed = capsys.readouterr().out
     assert "2 x 3 x height x width" in printed
-    assert "free spatial axes from 33 on" in printed
+    assert "least size: 33 x 33" in printed
 
 
 def test_a_detector_gives_its_pyramid():
@@ -93,6 +93,7 @@ def test_blocks_of_named_networks_are_not_at_the_identity():
         (["./resnet18", "m.pt2", "--to", "pt2"], "no such file"),
         (["missing.pth", "m.pt2", "--to", "pt2", "--ratio", "1/4"], "for names of networks"),
         (["resnet18", "m.pt2", "--to", "pt2", "--batch", "0"], "must be positive"),
+        (["resnet18", "m.pt2", "--to", "pt2", "--input", "3x8x64x64"], "does not take an example of (2, 3, 8, 64, 64)"),
     ],
 )
 def test_errors(arguments, message, tmp_path, monkeypatch, capsys):

@@ -71,8 +71,8 @@ def export(argv: list[str]) -> int:
     """
     try:
         arguments = tyro.cli(Arguments, args=argv, prog="gcnet export", config=(tyro.conf.FlagCreatePairsOff,))
-        if arguments.batch < 1 or arguments.min_size < 0:
-            raise ValueError(f"batch={arguments.batch} and min_size={arguments.min_size} must be positive")
+        if arguments.batch < 1:
+            raise ValueError(f"batch={arguments.batch} must be positive")
         names = ("block", "ratio", "stages", "match", "position")
         model, size = open_model(arguments.model, **{name: getattr(arguments, name) for name in names})
         example = torch.randn(arguments.batch, *(parse_size(arguments.input) if arguments.input else size))
@@ -108,7 +108,7 @@ def report(done: Exported) -> str:
         f"{done.path}: {done.format}{opset}, {done.dtype}, {done.bytes / 1e6:.1f} MB",
         "",
         format_table(("", "name", "shape"), rows, left=3),
-        *([f"free spatial axes from {done.min_size} on"] if free else []),
+        *([f"least size: {' x '.join(map(str, done.min_size))}"] if free else []),
         "",
         f"largest difference from eager: {done.difference:.2g} of the largest value (tolerance {done.tolerance:g}), "
         f"inputs {', '.join('x'.join(map(str, shape)) for shape in done.checked)}",

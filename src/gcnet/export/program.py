@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
 from gcnet.blocks.base import check_choice
-from gcnet.export.axes import DYNAMIC, Traced, foreign_operators, has_one_input, trace, trials
+from gcnet.export.axes import DYNAMIC, Traced, checked_example, foreign_operators, trace, trials
 from gcnet.export.formats import FORMATS, OPSET, Run
 
 #: Largest difference from eager, as a share of the largest value of an output.
@@ -52,7 +52,7 @@ class Exported:
         dtype: of weights, input and outputs.
         inputs: names and shapes; an axis is a number, or a name where it is free.
         outputs: the same.
-        min_size: least value of a free spatial axis.
+        min_size: least spatial size of the input.
         bytes: size of the file.
         difference: largest difference from eager in float32, as a share of the output's largest value.
         tolerance: what it was held to.
@@ -66,7 +66,7 @@ class Exported:
     dtype: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
-    min_size: int
+    min_size: tuple[int, ...]
     bytes: int
     difference: float
     tolerance: float
@@ -95,14 +95,16 @@ def export(
         path: file to write, ``.onnx`` or ``.pt2``.
         to: ``"onnx"``, ``"pt2"`` (``torch.export``) or ``"aoti"`` (compiled by AOTInductor, needs a C++ compiler).
         dynamic: which axes are free, out of ``"batch"`` and ``"size"`` (every spatial axis).
-        min_size: least value of a free spatial axis; None finds the least of 1, 4, 33, 65 and 129 that works.
+        min_size: least height and width, or length, of a program of free size; None finds the least of 1, 4, 33, 65
+            and 129 that works. Frames are free from as many on, or from the example's if it has fewer.
         float16: weights, input and outputs in half precision.
 
     Returns:
         Names, shapes, and the largest difference from eager as a share of the largest value of an output.
 
     Raises:
-        ValueError: an unknown format or suffix, axes that cannot be free, weights beyond the 2 GB of an ONNX file.
+        ValueError: an unknown format or suffix, an example that the model does not take, axes that cannot be free,
+            weights beyond the 2 GB of an ONNX file.
         OSError: a folder that is not there or cannot be written.
         ModuleNotFoundError: ONNX or ONNX Runtime is not installed.
         ExportError: an operator outside plain PyTorch, or a difference beyond the tolerance.
@@ -123,7 +125,8 @@ def export(
     path = Path(path)
     _check(path, to, dynamic)
     eager = copy.deepcopy(model).cpu().float().eval()
-    example = has_one_input(model, example).detach().cpu().float()
+    example = checked_example(example, dynamic, min_size)
+    names = _names(eager, example)
     weights = sum(t.numel() * (2 if float16 else 4) for t in (*eager.parameters(), *eager.buffers()))
     if to == "onnx" and weights > _LARGEST:
         raise ValueError(f"to='onnx': weights of {weights / 1e9:.1f} GB do not fit one ONNX file of 2 GB; use 'pt2'")
@@ -132,7 +135,6 @@ def export(
     traced = trace(exported, example.to(dtype), dynamic, min_size)
     if foreign := foreign_operators(traced.program):
         raise ExportError(f"the program needs operators that plain PyTorch does not have: {', '.join(foreign)}")
-    names = _names(eager, example)
     tolerance = TOLERANCE_FLOAT16 if float16 else TOLERANCE
     with _renamed_at_the_end(path) as temporary:
         FORMATS[to].write(traced.program, names, temporary)
@@ -146,7 +148,7 @@ def export(
         str(dtype).removeprefix("torch."),
         _shapes(["input"], traced.program, traced, inputs=True),
         _shapes(names, traced.program, traced, inputs=False),
-        traced.least,
+        tuple(traced.least.get(axis, example.shape[axis]) for axis in range(2, example.dim())),
         size,
         difference,
         tolerance,
@@ -205,7 +207,10 @@ def _difference(
 @torch.no_grad()
 def _names(model: nn.Module, example: Tensor) -> list[str]:
     """Names of the outputs: the keys of a dict, else numbers; one tensor is the output."""
-    leaves = pytree.tree_flatten_with_path(model(example))[0]
+    try:
+        leaves = pytree.tree_flatten_with_path(model(example))[0]
+    except (RuntimeError, ValueError, IndexError) as error:
+        raise ValueError(f"the model does not take an example of {tuple(example.shape)}: {error}") from error
     if not all(isinstance(leaf, Tensor) for _, leaf in leaves):
         raise ValueError("model must return tensors; export the backbone of a detector, not the detector")
     keys = ["_".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path) for path, _ in leaves]
