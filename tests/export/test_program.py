@@ -142,6 +142,32 @@ def test_no_file_is_left_by_a_program_that_differs(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+class Many(nn.Module):
+    def forward(self, x):
+        return {"input": x.mean((2, 3)), "masks": [x > 0, x.argmax(1)], "3": x}
+
+
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+def test_names_of_outputs_of_any_dtype(to, tmp_path):
+    done = export(torch.compile(Many()), torch.randn(2, 4, 6, 5), tmp_path / f"m.{suffix(to)}", to=to)
+    assert {port.name: port.shape for port in done.outputs} == {
+        "output_input": ("batch", 4),
+        "masks_0": ("batch", 4, "height", "width"),
+        "masks_1": ("batch", "height", "width"),
+        "output_3": ("batch", 4, "height", "width"),
+    }
+
+
+class Clash(nn.Module):
+    def forward(self, x):
+        return {"a": {"b": x}, "a_b": x + 1}
+
+
+def test_outputs_of_one_name_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="same name: a_b, a_b"):
+        export(Clash(), torch.randn(2, 4, 6, 5), tmp_path / "m.pt2", to="pt2")
+
+
 class Foreign(nn.Module):
     def forward(self, x):
         from torchvision.ops import nms

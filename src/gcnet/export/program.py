@@ -20,6 +20,7 @@ from torch.utils import _pytree as pytree
 from gcnet.blocks.base import check_choice
 from gcnet.export.axes import DYNAMIC, Traced, checked_example, foreign_operators, trace, trials
 from gcnet.export.formats import FORMATS, OPSET, Run
+from gcnet.insertion.state import unwrapped
 
 #: Largest difference from eager, as a share of the largest value of an output.
 TOLERANCE = 1e-5
@@ -90,7 +91,8 @@ def export(
     its name. The module stays as it is; its copy on the CPU, in eval mode, is what is exported.
 
     Args:
-        model: a module from a tensor [N, C, *spatial] to a tensor or a dict, list or tuple of tensors.
+        model: a module from a tensor [N, C, *spatial] to a tensor or a dict, list or tuple of tensors; DDP and
+            torch.compile are taken off.
         example: an input that it takes; a free axis may be any other.
         path: file to write, ``.onnx`` or ``.pt2``.
         to: ``"onnx"``, ``"pt2"`` (``torch.export``) or ``"aoti"`` (compiled by AOTInductor, needs a C++ compiler).
@@ -124,7 +126,7 @@ def export(
     """
     path = Path(path)
     _check(path, to, dynamic)
-    eager = copy.deepcopy(model).cpu().float().eval()
+    eager = copy.deepcopy(unwrapped(model)).cpu().float().eval()
     example = checked_example(example, dynamic, min_size)
     names = _names(eager, example)
     weights = sum(t.numel() * (2 if float16 else 4) for t in (*eager.parameters(), *eager.buffers()))
@@ -195,6 +197,7 @@ def _difference(
             where = f"output {name!r} of input {tuple(x.shape)}"
             if found.shape != expected.shape:
                 raise ExportError(f"{where}: shape {tuple(found.shape)}, eager gives {tuple(expected.shape)}")
+            expected = expected.float()
             difference = float((found.float() - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
             if not isfinite(difference) or difference > tolerance:
                 raise ExportError(
@@ -209,12 +212,15 @@ def _names(model: nn.Module, example: Tensor) -> list[str]:
     """Names of the outputs: the keys of a dict, else numbers; one tensor is the output."""
     try:
         leaves = pytree.tree_flatten_with_path(model(example))[0]
-    except (RuntimeError, ValueError, IndexError) as error:
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
         raise ValueError(f"the model does not take an example of {tuple(example.shape)}: {error}") from error
     if not all(isinstance(leaf, Tensor) for _, leaf in leaves):
         raise ValueError("model must return tensors; export the backbone of a detector, not the detector")
     keys = ["_".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path) for path, _ in leaves]
-    return [f"output_{key}" if key.isdecimal() else key or "output" for key in keys]
+    names = [f"output_{key}" if key.isdecimal() or key == "input" else key or "output" for key in keys]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two outputs of the model have the same name: {', '.join(names)}")
+    return names
 
 
 def _shapes(names: Sequence[str], program: Any, traced: Traced, *, inputs: bool) -> tuple[Port, ...]:
