@@ -206,3 +206,13 @@ def test_missing_runtime(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModuleNotFoundError, match=r"gcnet\[export\]"):
         export(gcnet.GlobalContext(CHANNELS), torch.randn(2, CHANNELS, 8, 8), tmp_path / "b.onnx", to="onnx")
+
+
+def test_missing_compiler(tmp_path):
+    block, x = gcnet.GlobalContext(CHANNELS), torch.randn(2, CHANNELS, 8, 8)
+    with (
+        torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}),
+        pytest.raises(RuntimeError, match=r"install g\+\+"),
+    ):
+        export(block, x, tmp_path / "b.pt2", to="aoti")
+    assert not list(tmp_path.iterdir())

@@ -17,6 +17,7 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+import gcnet
 from gcnet.blocks.base import check_choice
 from gcnet.export.axes import DYNAMIC, Traced, checked_example, foreign_operators, trace, trials
 from gcnet.export.formats import FORMATS, OPSET, Run
@@ -169,13 +170,11 @@ def _check(path: Path, to: str, dynamic: Sequence[str]) -> None:
         raise FileNotFoundError(f"path {str(path)!r}: there is no folder {str(path.parent)!r}")
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise PermissionError(f"path {str(path)!r} cannot be written")
-    for module in ("onnx", "onnxscript", "onnxruntime") if to == "onnx" else ():
+    for module in FORMATS[to].needs:
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                f"to='onnx' needs {module}: pip install \"gcnet[export]\"", name=module
-            ) from error
+            raise ModuleNotFoundError(f'to={to!r} needs {module}: pip install "gcnet[export]"', name=module) from error
 
 
 @contextmanager
@@ -242,8 +241,5 @@ def _shapes(names: Sequence[str], program: Any, traced: Traced, *, inputs: bool)
 
 
 def _versions(to: str) -> dict[str, str]:
-    import gcnet
-
-    others = ("onnx", "onnxscript", "onnxruntime") if to == "onnx" else ()
     made = {"gcnet": gcnet.__version__, "torch": str(torch.__version__)}
-    return made | {name: importlib.import_module(name).__version__ for name in others}
+    return made | {name: importlib.import_module(name).__version__ for name in FORMATS[to].needs}
