@@ -127,7 +127,7 @@ def test_a_compiled_case_compiles_everybody_once(monkeypatch):
     [
         ("onnx", "gc/tiny/forward"),
         ("onnx", "nl/softmax-p784/forward"),
-        ("aoti", "gc/c3-channels_last/forward"),
+        pytest.param("aoti", "gc/c3-channels_last/forward", marks=pytest.mark.slow),
         pytest.param("onnx", "network/resnet50-batch8/forward", marks=pytest.mark.slow),
         pytest.param("aoti", "network/resnet50-batch8/forward", marks=pytest.mark.slow),
     ],

@@ -81,11 +81,13 @@ def test_different_networks_are_named():
 
 
 @pytest.fixture
-def loaded(monkeypatch):
+def saved(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     a = modified()
     b = copy.deepcopy(a)
     b.fc.bias.data[0] += 0.25
-    monkeypatch.setattr(gcnet, "load", lambda path, **_: {"a.pth": a, "b.pth": b}[path])
+    gcnet.save(a, "a.pth")
+    gcnet.save(b, "b.pth")
 
 
 @pytest.mark.parametrize(
@@ -93,12 +95,12 @@ def loaded(monkeypatch):
     [(["a.pth", "a.pth"], 0), (["a.pth", "b.pth"], 1), (["a.pth", "b.pth", "--tolerance", "0.3"], 0)],
 )
 @pytest.mark.parametrize("precision", [[], ["--float64"]])
-def test_exit_status(loaded, arguments, status, precision, capsys):
+def test_exit_status(saved, arguments, status, precision, capsys):
     assert verify([*arguments, *precision, "--input", "1x3x64x64"]) == status
     assert "c5" in capsys.readouterr().out
 
 
-def test_json(loaded, capsys):
+def test_json(saved, capsys):
     assert verify(["a.pth", "b.pth", "--input", "1x3x64x64", "--json"]) == 1
     printed = json.loads(capsys.readouterr().out)
     assert printed["same"] is False

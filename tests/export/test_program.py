@@ -10,9 +10,9 @@ from torch import nn
 import gcnet
 from gcnet.export import ExportError, export, formats
 from gcnet.export.axes import foreign_operators
-from gcnet.models import mask_rcnn, resnet50
+from gcnet.models import inflate, mask_rcnn, resnet50
 from tests.blocks.cases import CASES, CHANNELS, perturb
-from tests.insertion.nets import modified
+from tests.insertion.nets import modified, resnet
 
 pytest.importorskip("torchvision")
 WITHOUT = "import sys; sys.modules['gcnet'] = None; import numpy as np, torch; folder = sys.argv[1]\n"
@@ -49,9 +49,9 @@ def test_every_block_with_dynamic_batch_and_size(case, to, tmp_path):
     path = tmp_path / f"block.{suffix(to)}"
     done = export(strong(case), torch.randn(2, CHANNELS, 12, 16), path, to=to)
     assert done.difference <= 1e-5
-    assert len(done.checked) == 3
     assert done.inputs[0].shape == done.outputs[0].shape == ("batch", CHANNELS, "height", "width")
-    assert done.min_size == (4 if case.options.get("subsample") else 1)
+    assert done.min_size == ((4, 4) if case.options.get("subsample") else (1, 1))
+    assert done.checked == ((2, CHANNELS, 12, 16), (3, CHANNELS, 13, 19), (1, CHANNELS, *done.min_size))
     assert list(tmp_path.iterdir()) == [path]
 
 
@@ -62,9 +62,11 @@ def test_every_block_compiled_ahead_of_time(case, tmp_path):
 
 
 @pytest.mark.parametrize("dims", [1, 3])
-def test_other_ranks(dims, tmp_path):
+@pytest.mark.parametrize("name", ["gc", "nl_dot_product", "sk", "cbam_code", "bam_code"])
+def test_other_ranks(name, dims, tmp_path):
+    (case,) = [case for case in CASES if case.name == name]
     x = torch.randn(2, CHANNELS, *(6, 7, 8)[:dims])
-    done = export(strong(CASES[0], dims), x, tmp_path / "b.pt2", to="pt2")
+    done = export(strong(case, dims), x, tmp_path / "b.pt2", to="pt2")
     assert done.inputs[0].shape[2:] == {1: ("length",), 3: ("frames", "height", "width")}[dims]
 
 
@@ -94,13 +96,26 @@ def test_a_small_network_keeps_its_mode_and_weights(tmp_path):
     done = export(model, torch.randn(2, 3, 64, 96), tmp_path / "n.pt2", to="pt2")
     assert model.training
     assert all(torch.equal(value, before[key]) for key, value in model.state_dict().items())
-    assert done.min_size == 33
+    assert done.min_size == (33, 33)
+
+
+def test_a_video_network_has_fewer_frames_than_pixels(tmp_path):
+    model = modified(inflate(resnet(layers=(1, 1, 1, 1))), stages=("c3",))
+    done = export(model, torch.randn(1, 3, 4, 48, 40), tmp_path / "v.pt2", to="pt2")
+    assert done.inputs[0].shape == ("batch", 3, "frames", "height", "width")
+    assert done.min_size == (4, 33, 33)
+
+
+def test_a_size_that_cannot_be_free_is_explained(tmp_path):
+    with pytest.raises(ValueError, match=r"\(2, 3, 16, 16\) cannot be free, with sizes from 1, 4 on .* larger example"):
+        export(modified(), torch.randn(2, 3, 16, 16), tmp_path / "n.pt2", to="pt2")
 
 
 def test_fixed_axes(tmp_path):
     done = export(strong(CASES[0]), torch.randn(2, CHANNELS, 8, 8), tmp_path / "b.pt2", to="pt2", dynamic=())
     assert done.inputs[0].shape == (2, CHANNELS, 8, 8)
     assert done.checked == ((2, CHANNELS, 8, 8),)
+    assert done.min_size == (8, 8)
 
 
 @pytest.mark.slow
@@ -127,6 +142,32 @@ def test_no_file_is_left_by_a_program_that_differs(tmp_path, monkeypatch):
     assert len(list(tmp_path.iterdir())) == 1
 
 
+class Many(nn.Module):
+    def forward(self, x):
+        return {"input": x.mean((2, 3)), "masks": [x > 0, x.argmax(1)], "3": x}
+
+
+@pytest.mark.parametrize("to", ["onnx", "pt2"])
+def test_names_of_outputs_of_any_dtype(to, tmp_path):
+    done = export(torch.compile(Many()), torch.randn(2, 4, 6, 5), tmp_path / f"m.{suffix(to)}", to=to)
+    assert {port.name: port.shape for port in done.outputs} == {
+        "output_input": ("batch", 4),
+        "masks_0": ("batch", 4, "height", "width"),
+        "masks_1": ("batch", "height", "width"),
+        "output_3": ("batch", 4, "height", "width"),
+    }
+
+
+class Clash(nn.Module):
+    def forward(self, x):
+        return {"a": {"b": x}, "a_b": x + 1}
+
+
+def test_outputs_of_one_name_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="same name: a_b, a_b"):
+        export(Clash(), torch.randn(2, 4, 6, 5), tmp_path / "m.pt2", to="pt2")
+
+
 class Foreign(nn.Module):
     def forward(self, x):
         from torchvision.ops import nms
@@ -148,7 +189,10 @@ def test_operators_of_other_libraries_are_refused(tmp_path):
         ({"dynamic": ("sizes",)}, ValueError, "size"),
         ({"example": torch.zeros(2, CHANNELS)}, ValueError, "spatial"),
         ({"example": torch.zeros(0, CHANNELS, 2, 2)}, ValueError, "empty"),
+        ({"example": torch.zeros(2, 8, 8, 8)}, ValueError, r"does not take an example of \(2, 8, 8, 8\): .*32"),
         ({"min_size": 9}, ValueError, "larger example"),
+        ({"min_size": 0}, ValueError, "positive"),
+        ({"min_size": 4, "dynamic": ("batch",)}, ValueError, "goes with a free size"),
     ],
 )
 def test_errors(change, error, match, tmp_path):
@@ -162,3 +206,13 @@ def test_missing_runtime(tmp_path, monkeypatch):
     monkeypatch.setitem(sys.modules, "onnxruntime", None)
     with pytest.raises(ModuleNotFoundError, match=r"gcnet\[export\]"):
         export(gcnet.GlobalContext(CHANNELS), torch.randn(2, CHANNELS, 8, 8), tmp_path / "b.onnx", to="onnx")
+
+
+def test_missing_compiler(tmp_path):
+    block, x = gcnet.GlobalContext(CHANNELS), torch.randn(2, CHANNELS, 8, 8)
+    with (
+        torch._inductor.config.patch({"cpp.cxx": ("no-such-compiler",)}),
+        pytest.raises(RuntimeError, match=r"install g\+\+"),
+    ):
+        export(block, x, tmp_path / "b.pt2", to="aoti")
+    assert not list(tmp_path.iterdir())

@@ -127,11 +127,10 @@ def _exported(to: str) -> Callable[[Case, nn.Module], Contestant]:
     def make(case: Case, ours: nn.Module) -> Contestant:
         if case.mode != FORWARD or case.compiled or next(ours.parameters()).is_cuda:
             raise InapplicableError("exported programs run forward, uncompiled, on CPUs")
-        if to == "onnx":
-            if case.dtype != torch.float32 or case.layout != "contiguous":
-                raise InapplicableError("ONNX Runtime is given contiguous float32 maps")
-            for module in ("onnx", "onnxscript", "onnxruntime"):
-                _imported(module, '"gcnet[export]"')
+        if to == "onnx" and (case.dtype != torch.float32 or case.layout != "contiguous"):
+            raise InapplicableError("ONNX Runtime is given contiguous float32 maps")
+        for module in FORMATS[to].needs:
+            _imported(module, '"gcnet[export]"')
         with tempfile.TemporaryDirectory() as folder, torch.no_grad():
             path = Path(folder, f"program{FORMATS[to].suffix}")
             program = torch.export.export(copy.deepcopy(ours).eval(), (inputs(case, "cpu")[0].x,))

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import operator
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -16,15 +15,17 @@ _SPATIAL = {1: ("length",), 2: ("height", "width"), 3: ("frames", "height", "wid
 
 
 class Traced(NamedTuple):
-    """A program, names of its free axes by number, and the least of its free sizes."""
+    """A program, and by number the names of its free axes and the least that each can be."""
 
     program: ExportedProgram
     axes: dict[int, str]
-    least: int
+    least: dict[int, int]
 
 
 def trace(model: nn.Module, example: Tensor, dynamic: tuple[str, ...], min_size: int | None) -> Traced:
     """``torch.export`` with these axes free, from the least size that the model can have on.
+
+    No axis has to be longer than the example's: clips have fewer frames than pixels.
 
     Raises:
         ValueError: the axes cannot be free; what torch says about it.
@@ -34,59 +35,57 @@ def trace(model: nn.Module, example: Tensor, dynamic: tuple[str, ...], min_size:
     axes = {axis: names[axis] for axis in free}
     tried = example.new_empty([max(size, 2) if axis in axes else size for axis, size in enumerate(example.shape)])
     tried.normal_()
-    candidates = (1,) if "size" not in dynamic else _LEAST if min_size is None else (min_size,)
-    smallest = min(example.shape[2:], default=1)
-    refusal: Exception | None = None
-    for least in candidates:
-        if least > smallest:
-            break
-        shape = {axis: Dim(name, min=1 if axis == 0 else least) for axis, name in axes.items()}
+    candidates = [size for size in _LEAST if size <= max(example.shape[2:])] if min_size is None else [min_size]
+    reasons: list[str] = []
+    for candidate in candidates if "size" in dynamic else [1]:
+        least = {axis: min(candidate, example.shape[axis]) if axis else 1 for axis in axes}
+        shape = {axis: Dim(name, min=least[axis]) for axis, name in axes.items()}
         try:
             with torch.no_grad():
                 return Traced(torch.export.export(model, (tried,), dynamic_shapes=(shape,)), axes, least)
         except torch._dynamo.exc.UserError as error:
-            refusal = error
-    reason = "the example is smaller than that" if refusal is None else "\n".join(str(refusal).splitlines()[:3])
+            reasons = [line.strip(" -") for line in str(error).splitlines() if line.startswith("  - ")] or [str(error)]
     raise ValueError(
-        f"dynamic={dynamic}: no free size from {candidates[-1]} or less on with the example {tuple(example.shape)}; "
-        f"give a larger example or min_size, or fix the size. torch says: {reason}"
+        f"dynamic={dynamic}: these axes of the example {tuple(example.shape)} cannot be free, with sizes from "
+        f"{', '.join(map(str, candidates))} on tried; give a larger example, or fix the size. torch says: {reasons[0]}"
     )
 
 
 def trials(example: Tensor, traced: Traced) -> list[Tensor]:
-    """Random inputs: the example's shape; one more of everything, so that even sizes turn odd; the least of all."""
-    shapes = [tuple(example.shape)]
-    if traced.axes:
-        shapes.append(
-            tuple(size + axis + 1 if axis in traced.axes else size for axis, size in enumerate(example.shape))
-        )
-        shapes.append(
-            tuple(
-                (1 if axis == 0 else traced.least) if axis in traced.axes else size
-                for axis, size in enumerate(example.shape)
-            )
-        )
+    """Random inputs: the example's shape; longer by odd numbers, so that even sizes turn odd; the least of all."""
+    shape = tuple(example.shape)
+    longer = tuple(size + max(1, 2 * axis - 3) if axis in traced.axes else size for axis, size in enumerate(shape))
+    least = tuple(traced.least.get(axis, size) for axis, size in enumerate(shape))
     generator = torch.Generator().manual_seed(0)
-    return [torch.randn(shape, generator=generator) for shape in dict.fromkeys(shapes)]
+    return [torch.randn(size, generator=generator) for size in dict.fromkeys((shape, longer, least))]
 
 
 def foreign_operators(program: ExportedProgram) -> list[str]:
     """Operators of a program that plain PyTorch does not have, such as ``torchvision::nms``."""
-    found: dict[str, Any] = {}
-    for module in program.graph_module.modules():
-        for node in getattr(getattr(module, "graph", None), "nodes", ()):
-            if isinstance(node.target, torch._ops.OpOverload) and node.target.namespace not in ("aten", "prims"):
-                found[node.target.name()] = node
-    return sorted(found)
+    targets = {
+        node.target
+        for module in program.graph_module.modules()
+        for node in getattr(getattr(module, "graph", None), "nodes", ())
+        if isinstance(node.target, torch._ops.OpOverload)
+    }
+    return sorted(target.name() for target in targets if target.namespace not in ("aten", "prims"))
 
 
-def has_one_input(model: nn.Module, example: object) -> Tensor:
-    """The example, if it is [N, C, *spatial] in floating point."""
+def checked_example(example: object, dynamic: tuple[str, ...], min_size: int | None) -> Tensor:
+    """The example in float32 on the CPU, if it is [N, C, *spatial] in floating point and not below ``min_size``."""
     if not isinstance(example, Tensor) or not example.is_floating_point() or example.dim() - 2 not in _SPATIAL:
         shape = tuple(example.shape) if isinstance(example, Tensor) else type(example).__name__
         raise ValueError(
             f"example must be a floating-point tensor [N, C, *spatial] with 1 to 3 spatial axes, got {shape}"
         )
-    if operator.contains(example.shape, 0):
+    if 0 in example.shape:
         raise ValueError(f"example {tuple(example.shape)} is empty")
-    return example
+    if min_size is not None:
+        if "size" not in dynamic:
+            raise ValueError(f"min_size={min_size} goes with a free size, not with dynamic={dynamic}")
+        if not 1 <= min_size <= min(example.shape[2:][-2:]):
+            raise ValueError(
+                f"min_size={min_size} must be positive and at most the height and width of the example "
+                f"{tuple(example.shape)}; give a larger example"
+            )
+    return example.detach().cpu().float()

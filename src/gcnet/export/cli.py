@@ -26,13 +26,14 @@ class Arguments:
     """
 
     model: tyro.conf.Positional[str]
-    """Checkpoint that gcnet.load reads, or torchvision name, timm:NAME, mask_rcnn:NAME (untrained, random blocks)."""
+    """Checkpoint or URL that gcnet.load reads, with a dot or slash in it; or torchvision name, timm:NAME,
+    mask_rcnn:NAME (untrained, random blocks)."""
     out: tyro.conf.Positional[str]
     """File to write: .onnx, or .pt2 for pt2 and aoti."""
     to: str
     """onnx, pt2 or aoti."""
-    block: str = "gc"
-    """For a name: gc, snl, nl, se, cbam, bam, scse, sk or none."""
+    block: str = ""
+    """For a name: gc (the default), snl, nl, se, cbam, bam, scse, sk or none."""
     ratio: str = ""
     """For a name: hidden width / channels, such as 1/16."""
     stages: str = ""
@@ -70,8 +71,8 @@ def export(argv: list[str]) -> int:
     """
     try:
         arguments = tyro.cli(Arguments, args=argv, prog="gcnet export", config=(tyro.conf.FlagCreatePairsOff,))
-        if arguments.batch < 1 or arguments.min_size < 0:
-            raise ValueError(f"batch={arguments.batch} and min_size={arguments.min_size} must be positive")
+        if arguments.batch < 1:
+            raise ValueError(f"batch={arguments.batch} must be positive")
         names = ("block", "ratio", "stages", "match", "position")
         model, size = open_model(arguments.model, **{name: getattr(arguments, name) for name in names})
         example = torch.randn(arguments.batch, *(parse_size(arguments.input) if arguments.input else size))
@@ -107,7 +108,7 @@ def report(done: Exported) -> str:
         f"{done.path}: {done.format}{opset}, {done.dtype}, {done.bytes / 1e6:.1f} MB",
         "",
         format_table(("", "name", "shape"), rows, left=3),
-        *([f"free spatial axes from {done.min_size} on"] if free else []),
+        *([f"least size: {' x '.join(map(str, done.min_size))}"] if free else []),
         "",
         f"largest difference from eager: {done.difference:.2g} of the largest value (tolerance {done.tolerance:g}), "
         f"inputs {', '.join('x'.join(map(str, shape)) for shape in done.checked)}",

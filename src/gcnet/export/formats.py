@@ -24,11 +24,13 @@ class Format(NamedTuple):
 
     Attributes:
         suffix: of the file.
+        needs: modules of the extra ``gcnet[export]`` that write and load it.
         write: (program, names of the outputs, file).
         load: file -> a function from an input to the outputs.
     """
 
     suffix: str
+    needs: tuple[str, ...]
     write: Callable[[ExportedProgram, Sequence[str], Path], None]
     load: Callable[[Path], Run]
 
@@ -79,7 +81,9 @@ def _write_aoti(program: ExportedProgram, names: Sequence[str], path: Path) -> N
 
     try:
         inductor.aoti_compile_and_package(program, package_path=str(path))
-    except InvalidCxxCompiler as error:
+    except RuntimeError as error:
+        if not isinstance(getattr(error, "inner_exception", error), InvalidCxxCompiler):
+            raise
         raise RuntimeError(
             "to='aoti' compiles C++ and found no compiler: install g++ or clang, or name one in the environment "
             "variable CXX; 'onnx' and 'pt2' need none"
@@ -97,7 +101,7 @@ def _flat(module: Callable[[Tensor], object]) -> Run:
 
 
 FORMATS = {
-    "onnx": Format(".onnx", _write_onnx, _load_onnx),
-    "pt2": Format(".pt2", _write_pt2, _load_pt2),
-    "aoti": Format(".pt2", _write_aoti, _load_aoti),
+    "onnx": Format(".onnx", ("onnx", "onnxscript", "onnxruntime"), _write_onnx, _load_onnx),
+    "pt2": Format(".pt2", (), _write_pt2, _load_pt2),
+    "aoti": Format(".pt2", (), _write_aoti, _load_aoti),
 }

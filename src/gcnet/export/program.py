@@ -17,9 +17,11 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+import gcnet
 from gcnet.blocks.base import check_choice
-from gcnet.export.axes import DYNAMIC, Traced, foreign_operators, has_one_input, trace, trials
+from gcnet.export.axes import DYNAMIC, Traced, checked_example, foreign_operators, trace, trials
 from gcnet.export.formats import FORMATS, OPSET, Run
+from gcnet.insertion.state import unwrapped
 
 #: Largest difference from eager, as a share of the largest value of an output.
 TOLERANCE = 1e-5
@@ -52,7 +54,7 @@ class Exported:
         dtype: of weights, input and outputs.
         inputs: names and shapes; an axis is a number, or a name where it is free.
         outputs: the same.
-        min_size: least value of a free spatial axis.
+        min_size: least spatial size of the input.
         bytes: size of the file.
         difference: largest difference from eager in float32, as a share of the output's largest value.
         tolerance: what it was held to.
@@ -66,7 +68,7 @@ class Exported:
     dtype: str
     inputs: tuple[Port, ...]
     outputs: tuple[Port, ...]
-    min_size: int
+    min_size: tuple[int, ...]
     bytes: int
     difference: float
     tolerance: float
@@ -90,19 +92,22 @@ def export(
     its name. The module stays as it is; its copy on the CPU, in eval mode, is what is exported.
 
     Args:
-        model: a module from a tensor [N, C, *spatial] to a tensor or a dict, list or tuple of tensors.
+        model: a module from a tensor [N, C, *spatial] to a tensor or a dict, list or tuple of tensors; DDP and
+            torch.compile are taken off.
         example: an input that it takes; a free axis may be any other.
         path: file to write, ``.onnx`` or ``.pt2``.
         to: ``"onnx"``, ``"pt2"`` (``torch.export``) or ``"aoti"`` (compiled by AOTInductor, needs a C++ compiler).
         dynamic: which axes are free, out of ``"batch"`` and ``"size"`` (every spatial axis).
-        min_size: least value of a free spatial axis; None finds the least of 1, 4, 33, 65 and 129 that works.
+        min_size: least height and width, or length, of a program of free size; None finds the least of 1, 4, 33, 65
+            and 129 that works. Frames are free from as many on, or from the example's if it has fewer.
         float16: weights, input and outputs in half precision.
 
     Returns:
         Names, shapes, and the largest difference from eager as a share of the largest value of an output.
 
     Raises:
-        ValueError: an unknown format or suffix, axes that cannot be free, weights beyond the 2 GB of an ONNX file.
+        ValueError: an unknown format or suffix, an example that the model does not take, axes that cannot be free,
+            weights beyond the 2 GB of an ONNX file.
         OSError: a folder that is not there or cannot be written.
         ModuleNotFoundError: ONNX or ONNX Runtime is not installed.
         ExportError: an operator outside plain PyTorch, or a difference beyond the tolerance.
@@ -122,8 +127,9 @@ def export(
     """
     path = Path(path)
     _check(path, to, dynamic)
-    eager = copy.deepcopy(model).cpu().float().eval()
-    example = has_one_input(model, example).detach().cpu().float()
+    eager = copy.deepcopy(unwrapped(model)).cpu().float().eval()
+    example = checked_example(example, dynamic, min_size)
+    names = _names(eager, example)
     weights = sum(t.numel() * (2 if float16 else 4) for t in (*eager.parameters(), *eager.buffers()))
     if to == "onnx" and weights > _LARGEST:
         raise ValueError(f"to='onnx': weights of {weights / 1e9:.1f} GB do not fit one ONNX file of 2 GB; use 'pt2'")
@@ -132,7 +138,6 @@ def export(
     traced = trace(exported, example.to(dtype), dynamic, min_size)
     if foreign := foreign_operators(traced.program):
         raise ExportError(f"the program needs operators that plain PyTorch does not have: {', '.join(foreign)}")
-    names = _names(eager, example)
     tolerance = TOLERANCE_FLOAT16 if float16 else TOLERANCE
     with _renamed_at_the_end(path) as temporary:
         FORMATS[to].write(traced.program, names, temporary)
@@ -146,7 +151,7 @@ def export(
         str(dtype).removeprefix("torch."),
         _shapes(["input"], traced.program, traced, inputs=True),
         _shapes(names, traced.program, traced, inputs=False),
-        traced.least,
+        tuple(traced.least.get(axis, example.shape[axis]) for axis in range(2, example.dim())),
         size,
         difference,
         tolerance,
@@ -165,13 +170,11 @@ def _check(path: Path, to: str, dynamic: Sequence[str]) -> None:
         raise FileNotFoundError(f"path {str(path)!r}: there is no folder {str(path.parent)!r}")
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise PermissionError(f"path {str(path)!r} cannot be written")
-    for module in ("onnx", "onnxscript", "onnxruntime") if to == "onnx" else ():
+    for module in FORMATS[to].needs:
         try:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
-            raise ModuleNotFoundError(
-                f"to='onnx' needs {module}: pip install \"gcnet[export]\"", name=module
-            ) from error
+            raise ModuleNotFoundError(f'to={to!r} needs {module}: pip install "gcnet[export]"', name=module) from error
 
 
 @contextmanager
@@ -193,6 +196,7 @@ def _difference(
             where = f"output {name!r} of input {tuple(x.shape)}"
             if found.shape != expected.shape:
                 raise ExportError(f"{where}: shape {tuple(found.shape)}, eager gives {tuple(expected.shape)}")
+            expected = expected.float()
             difference = float((found.float() - expected).abs().max() / expected.abs().max().clamp(min=1e-30))
             if not isfinite(difference) or difference > tolerance:
                 raise ExportError(
@@ -205,11 +209,17 @@ def _difference(
 @torch.no_grad()
 def _names(model: nn.Module, example: Tensor) -> list[str]:
     """Names of the outputs: the keys of a dict, else numbers; one tensor is the output."""
-    leaves = pytree.tree_flatten_with_path(model(example))[0]
+    try:
+        leaves = pytree.tree_flatten_with_path(model(example))[0]
+    except (RuntimeError, TypeError, ValueError, IndexError) as error:
+        raise ValueError(f"the model does not take an example of {tuple(example.shape)}: {error}") from error
     if not all(isinstance(leaf, Tensor) for _, leaf in leaves):
         raise ValueError("model must return tensors; export the backbone of a detector, not the detector")
     keys = ["_".join(str(getattr(key, "key", getattr(key, "idx", key))) for key in path) for path, _ in leaves]
-    return [f"output_{key}" if key.isdecimal() else key or "output" for key in keys]
+    names = [f"output_{key}" if key.isdecimal() or key == "input" else key or "output" for key in keys]
+    if len(set(names)) < len(names):
+        raise ValueError(f"two outputs of the model have the same name: {', '.join(names)}")
+    return names
 
 
 def _shapes(names: Sequence[str], program: Any, traced: Traced, *, inputs: bool) -> tuple[Port, ...]:
@@ -231,8 +241,5 @@ def _shapes(names: Sequence[str], program: Any, traced: Traced, *, inputs: bool)
 
 
 def _versions(to: str) -> dict[str, str]:
-    import gcnet
-
-    others = ("onnx", "onnxscript", "onnxruntime") if to == "onnx" else ()
     made = {"gcnet": gcnet.__version__, "torch": str(torch.__version__)}
-    return made | {name: importlib.import_module(name).__version__ for name in others}
+    return made | {name: importlib.import_module(name).__version__ for name in FORMATS[to].needs}

@@ -2,11 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-_MAX_POOL = {1: F.max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
+
+def _max_pool1d(x: Tensor, window: list[int], stride: list[int]) -> Tensor:
+    """As a map of one row: torch's own 1D pooling ties an exported program to the length it was traced with."""
+    return F.max_pool2d(x.unsqueeze(2), [1, *window], [1, *stride]).squeeze(2)
+
+
+_MAX_POOL: dict[int, Callable[..., Tensor]] = {1: _max_pool1d, 2: F.max_pool2d, 3: F.max_pool3d}
 
 
 def max_subsample(x: Tensor, size: int | tuple[int, ...]) -> Tensor:
