@@ -362,9 +362,9 @@ def test_a_backbone_without_head_is_taken_for_an_mm_style_one(head):
 def test_dilations_in_the_configuration_are_refused_unless_waived(dilations):
     tensors = {f"backbone.{key}": value for key, value in resnet(SHALLOW, num_classes=0).state_dict().items()}
     metadata = {"meta": {"config": f"backbone=dict(type='ResNet', dilations={dilations}), neck=dict(dilations=(1, ))"}}
-    with pytest.raises(ValueError, match=r"dilations=.*--option dilation=1"):
+    with pytest.raises(ValueError, match=r"dilations=.*--option dilations=1"):
         to_ours(tensors, metadata=metadata)
-    assert to_ours(tensors, metadata=metadata, options={"dilation": 1}).complete
+    assert to_ours(tensors, metadata=metadata, options={"dilations": 1}).complete
 
 
 def test_positions_in_the_configuration():
@@ -392,7 +392,7 @@ def test_dilations_of_one_are_told():
     config = (
         "backbone=dict(dilations=(1, 1, 1, 1)), decode_head=dict(dilations=(1, 12, 24, 36)), x=dict(dilations=(1, ))"
     )
-    assert to_ours(tensors).assumed == {"style": "pytorch", "dilation": "1"}
+    assert to_ours(tensors).assumed == {"style": "pytorch", "dilations": "1"}
     assert to_ours(tensors, metadata={"config": config}).assumed == {"style": "pytorch"}
 
 
@@ -526,3 +526,15 @@ def test_the_published_context_block_is_written_as_it_is():
     network.load_state_dict(ours.tensors)
     with torch.no_grad():
         torch.testing.assert_close(network(x), model(x), rtol=1e-12, atol=1e-12)
+
+
+@pytest.mark.parametrize("lost", ["weight", "bias"])
+def test_half_a_key_projection_is_missing_the_other_half(lost):
+    model = resnet(SHALLOW, num_classes=0)
+    spec = gcnet.GlobalContext.spec(ratio=1 / 4, init="published")
+    gcnet.insert(model, spec, stages="c5", position="after_1x1")
+    tensors = to_theirs(model, layout="mm ResNet").tensors
+    del tensors[f"backbone.layer4.0.context_block.conv_mask.{lost}"]
+    conversion = to_ours(tensors)
+    assert len(conversion.missing) == 1
+    assert not conversion.unused

@@ -216,3 +216,13 @@ def test_missing_compiler(tmp_path):
     ):
         export(block, x, tmp_path / "b.pt2", to="aoti")
     assert not list(tmp_path.iterdir())
+
+
+def test_an_existing_file_is_kept_unless_told_otherwise(tmp_path):
+    path = tmp_path / "block.pt2"
+    path.write_text("precious")
+    with pytest.raises(FileExistsError, match=r"exists; give another name or overwrite=True"):
+        export(gcnet.GlobalContext(32), torch.randn(2, 32, 8, 8), path, to="pt2")
+    assert path.read_text() == "precious"
+    export(gcnet.GlobalContext(32), torch.randn(2, 32, 8, 8), path, to="pt2", overwrite=True)
+    assert torch.export.load(path).module()(torch.randn(1, 32, 8, 8)).shape == (1, 32, 8, 8)

@@ -130,10 +130,10 @@ class _Draft:
         host = None
         if not layout.in_place:
             style = self.options.take("style", doubtful.get("style", "pytorch"), doubtful="style" in doubtful)
-            if "dilation" in doubtful and self.options.take("dilation", doubtful["dilation"]) != "1":
+            if "dilations" in doubtful and self.options.take("dilations", doubtful["dilations"]) != "1":
                 raise ValueError(
-                    f"the configuration in the file has dilations=({self.options.told('dilation')}), as networks for "
-                    "segmentation do; there are none in ours. The weights fit: --option dilation=1 takes them without"
+                    f"the configuration in the file has dilations=({self.options.told('dilations')}), as networks for "
+                    "segmentation do; there are none in ours. The weights fit: --option dilations=1 takes them without"
                 )
             if "time_stride" in doubtful:
                 self.options.take("time_stride", doubtful["time_stride"])

@@ -71,7 +71,7 @@ def _depth(tensors: Mapping[str, Tensor], stage: int) -> int:
 _CONFIG = {
     "style": re.compile(r"""\bstyle\s*=\s*['"](caffe|pytorch)['"]"""),
     "position": re.compile(r"""\b(?:position|insert_pos)\s*=\s*['"](after_(?:conv[123]|1x1|3x3|add))['"]"""),
-    "dilation": re.compile(r"\bdilations\s*=\s*[([]([1248,\s]+)[)\]]"),  # of backbones; those of heads go further
+    "dilations": re.compile(r"\bdilations\s*=\s*[([]([1248,\s]+)[)\]]"),  # of backbones; those of heads go further
 }
 _POSITIONS = {"after_conv2": "after_3x3", "after_conv3": "after_1x1"}
 #: Where mmdetection can put a block and ours cannot.
@@ -79,11 +79,11 @@ UNKNOWN_POSITION = "after_conv1"
 
 
 def configured(metadata: Mapping[str, object]) -> dict[str, str]:
-    """``style``, ``position`` and ``dilation`` in the configuration that mm-style files carry; its text is never run.
+    """``style``, ``position`` and ``dilations`` in the configuration that mm-style files carry; its text is never run.
 
     Example:
         >>> configured({"meta": {"config": "backbone=dict(style='caffe', dilations=(1, 1, 2, 4))"}})
-        {'style': 'caffe', 'dilation': '1, 1, 2, 4'}
+        {'style': 'caffe', 'dilations': '1, 1, 2, 4'}
     """
     nested = metadata.get("meta")
     places = (metadata, nested if isinstance(nested, Mapping) else {})
@@ -92,6 +92,6 @@ def configured(metadata: Mapping[str, object]) -> dict[str, str]:
     values["position"] = {_POSITIONS.get(value, value) for value in values["position"]}
     if UNKNOWN_POSITION in values["position"]:
         values["position"] = {UNKNOWN_POSITION}
-    dilated = {value for value in values["dilation"] if set(value) & set("248")}
-    values["dilation"] = dilated or {"1" for _ in values["dilation"]}
+    dilated = {value for value in values["dilations"] if set(value) & set("248")}
+    values["dilations"] = dilated or {"1" for _ in values["dilations"]}
     return {option: found.pop() for option, found in values.items() if len(found) == 1}

@@ -14,7 +14,7 @@ from gcnet.models.mmdetection import CONVENTIONS
 _CHOICES = {
     "style": ("pytorch", "caffe"),
     "position": POSITIONS,
-    "dilation": ("1",),
+    "dilations": ("1",),
     "time_stride": ("1",),
     "conventions": CONVENTIONS,
 }

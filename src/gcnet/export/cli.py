@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from dataclasses import asdict, dataclass
+from pathlib import Path
 
 import torch
 import tyro
@@ -13,6 +14,7 @@ from gcnet.analysis.table import format_table
 from gcnet.export import Exported, ExportError
 from gcnet.export import export as write
 from gcnet.export.models import open_model
+from gcnet.export.program import check_target
 from gcnet.insertion.options import parse_size
 
 
@@ -54,6 +56,8 @@ class Arguments:
     """Least height and width of the program; by default the least of 1, 4, 33, 65 and 129 that works."""
     float16: bool = False
     """Weights, input and outputs in half precision."""
+    overwrite: bool = False
+    """Replace an existing file."""
     json: bool = False
     """Print JSON."""
 
@@ -73,6 +77,7 @@ def export(argv: list[str]) -> int:
         arguments = tyro.cli(Arguments, args=argv, prog="gcnet export", config=(tyro.conf.FlagCreatePairsOff,))
         if arguments.batch < 1:
             raise ValueError(f"batch={arguments.batch} must be positive")
+        check_target(Path(arguments.out), arguments.to, arguments.overwrite)
         names = ("block", "ratio", "stages", "match", "position")
         model, size = open_model(arguments.model, **{name: getattr(arguments, name) for name in names})
         example = torch.randn(arguments.batch, *(parse_size(arguments.input) if arguments.input else size))
@@ -84,6 +89,7 @@ def export(argv: list[str]) -> int:
             dynamic=("batch",) * (not arguments.fixed_batch) + ("size",) * (not arguments.fixed_size),
             min_size=arguments.min_size or None,
             float16=arguments.float16,
+            overwrite=arguments.overwrite,
         )
     except ExportError as error:
         print(f"error: {error}; nothing was written", file=sys.stderr)

@@ -85,6 +85,7 @@ def export(
     dynamic: tuple[str, ...] = DYNAMIC,
     min_size: int | None = None,
     float16: bool = False,
+    overwrite: bool = False,
 ) -> Exported:
     """Write a module as a program of plain ATen or ONNX operators that runs without gcnet.
 
@@ -101,6 +102,7 @@ def export(
         min_size: least height and width, or length, of a program of free size; None finds the least of 1, 4, 33, 65
             and 129 that works. Frames are free from as many on, or from the example's if it has fewer.
         float16: weights, input and outputs in half precision.
+        overwrite: replace an existing file, which stays as it is until the new one is proven.
 
     Returns:
         Names, shapes, and the largest difference from eager as a share of the largest value of an output.
@@ -108,7 +110,7 @@ def export(
     Raises:
         ValueError: an unknown format or suffix, an example that the model does not take, axes that cannot be free,
             weights beyond the 2 GB of an ONNX file.
-        OSError: a folder that is not there or cannot be written.
+        OSError: a folder that is not there or cannot be written, a file that exists.
         ModuleNotFoundError: ONNX or ONNX Runtime is not installed.
         ExportError: an operator outside plain PyTorch, or a difference beyond the tolerance.
         RuntimeError: no C++ compiler.
@@ -126,7 +128,9 @@ def export(
         torch.Size([5, 32, 7, 9])
     """
     path = Path(path)
-    _check(path, to, dynamic)
+    for name in dynamic:
+        check_choice("dynamic", name, DYNAMIC)
+    check_target(path, to, overwrite)
     eager = copy.deepcopy(unwrapped(model)).cpu().float().eval()
     example = checked_example(example, dynamic, min_size)
     names = _names(eager, example)
@@ -160,16 +164,17 @@ def export(
     )
 
 
-def _check(path: Path, to: str, dynamic: Sequence[str]) -> None:
+def check_target(path: Path, to: str, overwrite: bool = False) -> None:
+    """Raise unless a program of the format ``to`` can be written to ``path``; as :func:`export`."""
     check_choice("to", to, FORMATS)
-    for name in dynamic:
-        check_choice("dynamic", name, DYNAMIC)
     if path.suffix != FORMATS[to].suffix:
         raise ValueError(f"path {str(path)!r}: a file of format {to!r} ends in {FORMATS[to].suffix}")
     if not path.parent.is_dir():
         raise FileNotFoundError(f"path {str(path)!r}: there is no folder {str(path.parent)!r}")
     if path.is_dir() or not os.access(path.parent, os.W_OK):
         raise PermissionError(f"path {str(path)!r} cannot be written")
+    if path.exists() and not overwrite:
+        raise FileExistsError(f"path {str(path)!r} exists; give another name or overwrite=True (--overwrite)")
     for module in FORMATS[to].needs:
         try:
             importlib.import_module(module)

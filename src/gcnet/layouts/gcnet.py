@@ -29,7 +29,8 @@ _GATE = {"gate": "published"}
 def _global_context(tensors: Mapping[str, Tensor]) -> tuple[int, dict[str, Any], dict[str, Any]]:
     fusion = tuple(name for name in ("add", "scale") if f"{name}.expand.weight" in tensors)
     channels, hidden = tensors[f"{fusion[0]}.expand.weight"].shape
-    told = {"pooling": "attention" if "key.weight" in tensors else "average", "fusion": fusion}
+    attention = {"key.weight", "key.bias"} & tensors.keys()
+    told = {"pooling": "attention" if attention else "average", "fusion": fusion}
     unsaid: dict[str, Any] = dict(_GATE) if "scale" in fusion else {}
     if f"{fusion[0]}.reduce.weight" not in tensors:
         return channels, {"ratio": None, **told}, unsaid

@@ -26,7 +26,8 @@ def global_context_layout(name: str, keys: tuple[Key, ...], norm_eps: float) -> 
     def read(tensors: Mapping[str, Tensor], options: Mapping[str, Any]) -> Reading:
         fusion = tuple(way for way in _FUSIONS if name_of(keys, f"{way}.reduce.weight") in tensors)
         hidden, channels = widths(name, keys, f"{(*fusion, 'add')[0]}.reduce.weight", tensors)
-        pooling = "attention" if name_of(keys, "key.weight") in tensors else "average"
+        key = {name_of(keys, f"key.{leaf}") for leaf in ("weight", "bias")}
+        pooling = "attention" if key & tensors.keys() else "average"
         told = {"hidden": hidden, "pooling": pooling, "fusion": fusion}
         chosen, assumed = settle(name, told, {"norm_eps": norm_eps}, options)
         return checked(name, GlobalContext, Reading(channels, chosen, keys, assumed), tensors)

@@ -29,7 +29,7 @@ BACKGROUND_FIRST = Change("background class first", lambda rows: rows.roll(1, 0)
 
 def _rows_of_background(count: int) -> Change:
     return Change(
-        f"{count} row{'s' * (count > 1)} of the background, zero in ours",
+        f"{count} row{'s' * (count > 1)} of the background, which 2.x has not: zero here, left out there",
         lambda rows: torch.cat([rows.new_zeros(count, *rows.shape[1:]), rows]),
         lambda rows: rows[count:],
     )

@@ -20,7 +20,7 @@ _MM_CHILDREN = (
     Child("se_layer", "mmdetection SELayer"),
 )
 #: What the tensors of mm-style files do not tell.
-_ASSUMED = {"style": "pytorch", "dilation": "1"}
+_ASSUMED = {"style": "pytorch", "dilations": "1"}
 _PREFIXED_SITE = Rename("backbone.layer{stage}.{block}", "layer{stage}.{block}")
 
 GCNET = NetworkLayout(
