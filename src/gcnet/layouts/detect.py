@@ -63,9 +63,8 @@ def _fits(layout: BlockLayout, own: Mapping[str, Tensor]) -> bool:
     except ValueError:
         return False
     needed = built(layout.block, reading).state_dict().keys()
-    if (
-        reading.options.get("hidden") or 0
-    ) > reading.channels:  # an MLP of 1x1 convolutions has the names and shapes of an SE
+    hidden = reading.options.get("hidden") or 0
+    if hidden > reading.channels:  # an MLP of 1x1 convolutions has the names and shapes of an SE
         return False
     names = {key.theirs: key.ours for key in reading.keys}
     if any(name not in names for name in own):
