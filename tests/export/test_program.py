@@ -137,7 +137,7 @@ def test_no_file_is_left_by_a_program_that_differs(tmp_path, monkeypatch):
     monkeypatch.setitem(formats.FORMATS, "pt2", wrong)
     (tmp_path / "b.pt2").write_text("older")
     with pytest.raises(ExportError, match=r"'output' of input .* differs from eager"):
-        export(strong(CASES[0]), torch.randn(2, CHANNELS, 8, 8), tmp_path / "b.pt2", to="pt2")
+        export(strong(CASES[0]), torch.randn(2, CHANNELS, 8, 8), tmp_path / "b.pt2", to="pt2", overwrite=True)
     assert (tmp_path / "b.pt2").read_text() == "older"
     assert len(list(tmp_path.iterdir())) == 1
 
