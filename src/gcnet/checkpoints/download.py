@@ -12,7 +12,7 @@ from pathlib import Path
 import torch
 
 from gcnet.checkpoints.errors import CheckpointError
-from gcnet.checkpoints.writer import whole_file
+from gcnet.files import whole_file
 
 TIMEOUT_SECONDS = 30
 _CHUNK = 2**20

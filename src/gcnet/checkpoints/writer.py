@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import os
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from pathlib import Path
 
 import torch
@@ -14,43 +12,9 @@ from torch import Tensor
 from gcnet.checkpoints.errors import CheckpointError
 from gcnet.checkpoints.safetensors_file import write_safetensors
 from gcnet.checkpoints.tensor_record import check_dense
+from gcnet.files import whole_file
 
 SUFFIXES = (".safetensors", ".pth", ".pt")
-
-
-@contextmanager
-def whole_file(path: Path) -> Iterator[Path]:
-    """A temporary path in the same folder, renamed to ``path`` at the end; removed if anything fails."""
-    try:
-        descriptor, name = tempfile.mkstemp(prefix=f".{path.name[:100]}.", suffix=".part", dir=path.parent)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
-    os.close(descriptor)
-    partial = Path(name)
-    try:
-        yield partial
-        _put_in_place(partial, path)
-    finally:
-        partial.unlink(missing_ok=True)
-
-
-def _put_in_place(partial: Path, path: Path) -> None:
-    try:
-        with partial.open("rb") as file:
-            os.fsync(file.fileno())
-        partial.chmod(_permissions(path))
-        partial.replace(path)
-    except OSError as error:
-        raise CheckpointError(f"{path}: cannot be written ({error.strerror})") from None
-
-
-def _permissions(path: Path) -> int:
-    """Those of the file replaced; otherwise what the process gives to new files."""
-    if path.exists():
-        return path.stat().st_mode & 0o777
-    mask = os.umask(0)
-    os.umask(mask)
-    return 0o666 & ~mask
 
 
 def write(
@@ -89,14 +53,16 @@ def write(
             raise CheckpointError(f"metadata[{key!r}] is a {type(text).__name__}; write texts, such as json.dumps(...)")
     plain = {key: value.detach().cpu().contiguous().clone() for key, value in tensors.items()}
     texts = dict(metadata or {})
-    with whole_file(target) as partial:
-        try:
+    try:
+        with whole_file(target) as partial:
             if target.suffix == ".safetensors":
                 write_safetensors(partial, plain, texts)
             else:
                 _write_torch(partial, plain, texts)
-        except CheckpointError as error:
-            raise CheckpointError(f"{target}: {error}") from None
+    except CheckpointError as error:
+        raise CheckpointError(f"{target}: {error}") from None
+    except OSError as error:
+        raise CheckpointError(f"{target}: cannot be written ({error.strerror})") from None
     return target
 
 

@@ -5,9 +5,7 @@ from __future__ import annotations
 import copy
 import importlib
 import os
-import tempfile
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Sequence
 from dataclasses import dataclass
 from math import isfinite
 from pathlib import Path
@@ -21,6 +19,7 @@ import gcnet
 from gcnet.blocks.base import check_choice
 from gcnet.export.axes import DYNAMIC, Traced, checked_example, foreign_operators, trace, trials
 from gcnet.export.formats import FORMATS, OPSET, Run
+from gcnet.files import whole_file
 from gcnet.insertion.state import unwrapped
 
 #: Largest difference from eager, as a share of the largest value of an output.
@@ -143,7 +142,7 @@ def export(
     if foreign := foreign_operators(traced.program):
         raise ExportError(f"the program needs operators that plain PyTorch does not have: {', '.join(foreign)}")
     tolerance = TOLERANCE_FLOAT16 if float16 else TOLERANCE
-    with _renamed_at_the_end(path) as temporary:
+    with whole_file(path) as temporary:
         FORMATS[to].write(traced.program, names, temporary)
         inputs = trials(example, traced)
         difference = _difference(eager, FORMATS[to].load(temporary), inputs, names, dtype, tolerance)
@@ -180,15 +179,6 @@ def check_target(path: Path, to: str, overwrite: bool = False) -> None:
             importlib.import_module(module)
         except ModuleNotFoundError as error:
             raise ModuleNotFoundError(f'to={to!r} needs {module}: pip install "gcnet[export]"', name=module) from error
-
-
-@contextmanager
-def _renamed_at_the_end(path: Path) -> Iterator[Path]:
-    """A file of a temporary folder beside ``path`` that takes its place if nothing is raised."""
-    with tempfile.TemporaryDirectory(dir=path.parent, prefix=f".{path.stem}-", ignore_cleanup_errors=True) as folder:
-        temporary = Path(folder, path.name)
-        yield temporary
-        os.replace(temporary, path)
 
 
 @torch.no_grad()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 import json
 import logging
-import os
 import signal
 import sys
 import warnings
@@ -21,6 +20,7 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from gcnet.blocks.base import check_choice
+from gcnet.files import whole_file
 
 
 def new_run_folder(root: Path) -> Path:
@@ -58,9 +58,8 @@ def save_json(path: Path, content: Any) -> None:
             dataclasses.asdict(value) if dataclasses.is_dataclass(value) and not isinstance(value, type) else str(value)
         )
 
-    partial = path.with_name(path.name + ".part")
-    partial.write_text(json.dumps(content, indent=2, default=plain) + "\n")
-    os.replace(partial, path)
+    with whole_file(path) as partial:
+        partial.write_text(json.dumps(content, indent=2, default=plain) + "\n")
 
 
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
