@@ -8,9 +8,14 @@ from gcnet.files import whole_file
 def test_the_old_file_stays_if_anything_fails(tmp_path):
     path = tmp_path / "weights.pth"
     path.write_text("old")
-    with pytest.raises(KeyError), whole_file(path) as partial:
-        partial.write_text("half")
-        raise KeyError("midway")
+
+    def write_half():
+        with whole_file(path) as partial:
+            partial.write_text("half")
+            raise KeyError("midway")
+
+    with pytest.raises(KeyError):
+        write_half()
     assert path.read_text() == "old"
     assert list(tmp_path.iterdir()) == [path]
 
