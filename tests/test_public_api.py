@@ -21,6 +21,8 @@ MODULES = (
     "gcnet.insertion",
     "gcnet.analysis",
     "gcnet.models",
+    "gcnet.checkpoints.load",
+    "gcnet.checkpoints.save",
     "gcnet.recipes.classification",
     "gcnet.recipes.context_scenes",
 )

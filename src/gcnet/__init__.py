@@ -53,18 +53,17 @@ __all__ = [
     "disabled",
     "enable",
     "insert",
-    "load",
     "load_host",
     "ops",
     "param_groups",
     "plan",
     "remove",
-    "save",
     "status",
     "swap",
 ]
 
 _LAZY_MODULES = ("analysis", "models")
+# not in __all__, which holds what torch alone suffices for: these need gcnet[models]
 _LAZY_FUNCTIONS = {"load": "gcnet.checkpoints.load", "save": "gcnet.checkpoints.save"}
 
 
