@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gcnet.analysis.table import format_table
 from gcnet.checkpoints.architecture import Architecture
+from gcnet.layouts.table import Key
 
 _SHOWN = 12
 
@@ -100,6 +101,12 @@ class Conversion:
             lines += ["", "to be built there with, since tensors do not tell:"]
             lines += [f"  {path or 'the block'}: {needs}  x {count}" for (path, needs), count in counts.items()]
         return "\n".join(lines)
+
+
+def what_happens(key: Key, axes: str) -> str:
+    """What becomes of a tensor on its way, where its axes of length one are ``axes``: dropped or added; else empty."""
+    reshaped = f"{key.axes} axes of length one {axes}" if key.axes else ""
+    return ", ".join(filter(None, (reshaped, key.change.name if key.change else "")))
 
 
 def unmatched(what: str, keys: Sequence[str], patterns: Sequence[str]) -> list[str]:

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from gcnet.blocks.base import BlockSpec
 from gcnet.checkpoints.architecture import Architecture, Placed, Replaced
-from gcnet.checkpoints.conversion import Conversion
+from gcnet.checkpoints.conversion import Conversion, what_happens
 from gcnet.checkpoints.fitting import check_shapes, shapes_of
 from gcnet.checkpoints.infer import UNKNOWN_POSITION, configured, resnet_host
 from gcnet.checkpoints.infer_detector import mask_rcnn_host
@@ -18,7 +18,6 @@ from gcnet.checkpoints.options import Options
 from gcnet.checkpoints.survey import Found, Survey, check_style, detect, layout_named, survey
 from gcnet.checkpoints.write import Writing
 from gcnet.layouts import NETWORK_LAYOUTS
-from gcnet.layouts.table import Key
 from gcnet.layouts.table import to_ours as translate_block
 
 COUNTER = "num_batches_tracked"
@@ -165,7 +164,7 @@ class _Draft:
             if name in known:
                 key = known[name]
                 self._put(prefix + name, found.ours + key.ours, translated[key.ours])
-                what = _what(key, value.shape)
+                what = what_happens(key, "dropped")
                 if what:
                     self.transformed[found.ours + key.ours] = what
             else:  # surplus; no network of ours has it
@@ -196,11 +195,6 @@ class _Draft:
 
     def _dims(self) -> int:
         return next((value.dim() - 2 for value in self.host.values() if value.dim() > 2), 2)
-
-
-def _what(key: Key, shape: torch.Size) -> str:
-    reshaped = f"{key.axes} axes of length one dropped" if key.axes else ""
-    return ", ".join(filter(None, (reshaped, key.change.name if key.change else "")))
 
 
 def _compare(

@@ -8,11 +8,11 @@ from collections.abc import Mapping
 from torch import Tensor
 
 from gcnet.checkpoints.architecture import Architecture, Placed, Replaced
-from gcnet.checkpoints.conversion import Conversion
+from gcnet.checkpoints.conversion import Conversion, what_happens
 from gcnet.checkpoints.survey import CHILD_NAME, check_style
 from gcnet.layouts import BLOCK_LAYOUTS
 from gcnet.layouts.network import Child, NetworkLayout
-from gcnet.layouts.table import BlockLayout, Key
+from gcnet.layouts.table import BlockLayout
 from gcnet.layouts.table import to_theirs as translate_block
 
 
@@ -101,7 +101,7 @@ class Writing:
         for name in own:
             key = keys[name]
             self._put(start + name, prefix + key.theirs, translated[key.theirs])
-            what = _what(key)
+            what = what_happens(key, "added")
             if what:
                 self.transformed[prefix + key.theirs] = what
 
@@ -142,8 +142,3 @@ class Writing:
         automatic = any(other.name == CHILD_NAME for other in here)
         alone = [other.spec.block for other in here].count(block.spec.block) == 1
         return "" if automatic and alone else number
-
-
-def _what(key: Key) -> str:
-    reshaped = f"{key.axes} axes of length one added" if key.axes else ""
-    return ", ".join(filter(None, (reshaped, key.change.name if key.change else "")))
