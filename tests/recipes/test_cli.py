@@ -12,8 +12,9 @@ pytest.importorskip("tyro")
 pytest.importorskip("lightning")
 
 from gcnet.recipes import cli
-from gcnet.training import classification_run, demo
-from gcnet.training.classification import ClassificationTask
+from gcnet.training.classification import run_old as classification_run
+from gcnet.training.classification.task import ClassificationTask
+from gcnet.training.demo import comparison as demo
 
 
 @pytest.fixture

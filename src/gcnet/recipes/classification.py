@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gcnet.training.classification_run import ClassificationConfig
+from gcnet.training.classification.run_old import ClassificationConfig
 
 
 def classification(data: Path) -> ClassificationConfig:

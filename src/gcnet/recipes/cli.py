@@ -16,7 +16,7 @@ def demo(argv: list[str]) -> int:
 
     def run() -> None:
         from gcnet.recipes.context_scenes import context_scenes
-        from gcnet.training.demo import run_demo
+        from gcnet.training.demo.comparison import run_demo
 
         run_demo(_parse("gcnet demo", context_scenes(), argv))
 
@@ -41,7 +41,7 @@ def _classification(argv: list[str]) -> None:
     import tyro
 
     from gcnet.recipes.classification import classification
-    from gcnet.training.classification_run import ClassificationConfig, run_classification
+    from gcnet.training.classification.run_old import ClassificationConfig, run_classification
 
     resume, argv = _take_option(argv, "--resume")
     base = ClassificationConfig.load(Path(resume)) if resume else classification(tyro.MISSING)

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from gcnet.training.context_scenes import SceneSettings
-from gcnet.training.demo import DemoConfig
+from gcnet.training.demo.comparison import DemoConfig
+from gcnet.training.scenes.compose import SceneSettings
 
 
 def context_scenes() -> DemoConfig:

@@ -13,12 +13,12 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from gcnet.blocks.base import BlockSpec
 from gcnet.blocks.names import block_spec
-from gcnet.training.context_scenes import CLASS_NAMES, SceneSettings, write_scenes
-from gcnet.training.demo_results import Result, print_table, summarise
-from gcnet.training.mask_folder import MaskFolder
+from gcnet.training.demo.results import Result, print_table, summarise
 from gcnet.training.runs import RunProgress, cpu_threads, fit, new_run_folder, quiet_lightning, save_json
-from gcnet.training.scene_net import SceneNet
-from gcnet.training.segmentation import SegmentationTask
+from gcnet.training.scenes.compose import CLASS_NAMES, SceneSettings, write_scenes
+from gcnet.training.segmentation.mask_folder import MaskFolder
+from gcnet.training.segmentation.scene_net import SceneNet
+from gcnet.training.segmentation.task import SegmentationTask
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,7 +84,7 @@ def run_demo(config: DemoConfig) -> Path:
         The folder of this run: report.html, results.json, config.json, scenes.png, curves.png, weights and logs per
         training, and the data. Stopped by Ctrl-C, it holds what was finished.
     """
-    from gcnet.training.demo_report import write_report
+    from gcnet.training.demo.report import write_report
 
     folder = new_run_folder(config.out)
     save_json(folder / "config.json", config)

@@ -21,9 +21,7 @@ from gcnet import insertion
 from gcnet.blocks.base import check_choice
 from gcnet.blocks.names import BLOCKS, block_spec
 from gcnet.training.backbones import build_backbone, load_weights, read_weights
-from gcnet.training.classification import ClassificationTask
-from gcnet.training.curves import classification_curves
-from gcnet.training.image_folder import (
+from gcnet.training.classification.image_folder import (
     ImageFolder,
     LabelledImages,
     check_headers,
@@ -31,6 +29,8 @@ from gcnet.training.image_folder import (
     train_transform,
     val_transform,
 )
+from gcnet.training.classification.task import ClassificationTask
+from gcnet.training.curves import classification_curves
 from gcnet.training.runs import (
     PRECISIONS,
     RunProgress,

@@ -9,8 +9,8 @@ from PIL import Image
 
 pytest.importorskip("sklearn")
 
-from gcnet.training.context_scenes import CLASS_NAMES, SceneSettings, compose, write_scenes
-from gcnet.training.mask_folder import MaskFolder
+from gcnet.training.scenes.compose import CLASS_NAMES, SceneSettings, compose, write_scenes
+from gcnet.training.segmentation.mask_folder import MaskFolder
 
 QUIET = SceneSettings(train=20, val=10, noise=(0, 0), photo=0)
 

@@ -10,11 +10,11 @@ import torch
 pytest.importorskip("lightning")
 
 from gcnet.recipes.context_scenes import context_scenes
-from gcnet.training.context_scenes import SceneSettings
-from gcnet.training.demo import run_demo
-from gcnet.training.demo_figures import LABEL_COLOURS
-from gcnet.training.demo_results import Result, print_table, summarise
-from gcnet.training.scene_net import SceneNet
+from gcnet.training.demo.comparison import run_demo
+from gcnet.training.demo.figures import LABEL_COLOURS
+from gcnet.training.demo.results import Result, print_table, summarise
+from gcnet.training.scenes.compose import SceneSettings
+from gcnet.training.segmentation.scene_net import SceneNet
 
 TINY = dataclasses.replace(context_scenes(), epochs=1, batch_size=4, examples=2, scenes=SceneSettings(train=12, val=6))
 

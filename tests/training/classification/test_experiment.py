@@ -10,8 +10,8 @@ from PIL import Image
 pytest.importorskip("lightning")
 
 from gcnet.recipes.classification import classification
-from gcnet.training.classification import ClassificationTask
-from gcnet.training.classification_run import ClassificationConfig, build_network, run_classification
+from gcnet.training.classification.run_old import ClassificationConfig, build_network, run_classification
+from gcnet.training.classification.task import ClassificationTask
 
 
 @pytest.fixture(scope="module")
@@ -158,7 +158,7 @@ def test_resume_needs_a_checkpoint_and_the_same_network(config, tmp_path):
 
 
 def test_added_blocks_have_their_own_rate_and_norms_no_decay(config):
-    from gcnet.training.classification_run import build_network
+    from gcnet.training.classification.run_old import build_network
 
     task = ClassificationTask(build_network(config, 2), ("a", "b"), lr=0.1, added_lr=0.5, weight_decay=0.05)
 

@@ -27,7 +27,7 @@ class MaskFolder(Dataset[tuple[Tensor, Tensor]]):
         ValueError: on reading: a broken file, sizes that differ, a label that does not exist. Each names the file.
 
     Example:
-        >>> from gcnet.training.context_scenes import SceneSettings, write_scenes
+        >>> from gcnet.training.scenes.compose import SceneSettings, write_scenes
         >>> folder = write_scenes(getfixture("tmp_path") / "scenes", SceneSettings(train=2, val=1))
         >>> image, mask = MaskFolder(folder / "val", classes=3)[0]
         >>> image.shape, mask.shape

@@ -17,12 +17,12 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import TensorDataset
 
-from gcnet.training import demo_figures as figures
-from gcnet.training.demo_results import Result, Summary, summarise, table_rows
-from gcnet.training.scene_net import SceneNet
+from gcnet.training.demo import figures
+from gcnet.training.demo.results import Result, Summary, summarise, table_rows
+from gcnet.training.segmentation.scene_net import SceneNet
 
 if TYPE_CHECKING:
-    from gcnet.training.demo import DemoConfig
+    from gcnet.training.demo.comparison import DemoConfig
 
 
 def write_report(

@@ -16,10 +16,10 @@ from torch import Tensor, nn
 from torch.utils.data import TensorDataset
 
 from gcnet.blocks import GlobalContext, SimplifiedNonLocal
-from gcnet.training.context_scenes import CLASS_NAMES
-from gcnet.training.demo_results import Result
-from gcnet.training.scene_net import SceneNet
-from gcnet.training.segmentation import normalise
+from gcnet.training.demo.results import Result
+from gcnet.training.scenes.compose import CLASS_NAMES
+from gcnet.training.segmentation.scene_net import SceneNet
+from gcnet.training.segmentation.task import normalise
 
 LABEL_COLOURS = ("#1a1a1a", "#56b4e9", "#e69f00")
 LINES = {"none": ("#000000", "o"), "gc": ("#d55e00", "s"), "nl": ("#0072b2", "^"), "snl": ("#009e73", "v")}

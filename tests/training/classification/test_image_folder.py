@@ -5,7 +5,7 @@ from PIL import Image
 
 pytest.importorskip("torchvision")
 
-from gcnet.training.image_folder import (
+from gcnet.training.classification.image_folder import (
     LabelledImages,
     check_headers,
     find_images,

@@ -1,0 +1,1 @@
+"""Image classification: data, transforms, task, experiment."""

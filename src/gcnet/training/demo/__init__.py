@@ -1,0 +1,1 @@
+"""``gcnet demo``: the same small network with and without context, on context scenes."""

@@ -1,0 +1,81 @@
+"""What a task brings to the common run: its data, its network, its Lightning module, its pictures."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Generic, TypeVar
+
+from torch import nn
+
+from gcnet.training.config import TrainingConfig
+from gcnet.training.loading import Loader, Place
+from gcnet.training.task import Task
+
+Config = TypeVar("Config", bound=TrainingConfig)
+
+
+class Experiment(ABC, Generic[Config]):
+    """One configuration with its data found and checked; nothing is written or trained yet.
+
+    Args:
+        config: of the task's own class.
+
+    Attributes:
+        classes: names of the classes, in the order of the network's outputs.
+        summary: one line about the data.
+
+    Raises:
+        ValueError, FileNotFoundError: naming the field or the file that is wrong.
+    """
+
+    classes: tuple[str, ...]
+    summary: str
+
+    def __init__(self, config: Config) -> None:
+        self.config = config
+
+    @abstractmethod
+    def build_network(self) -> nn.Module:
+        """The network with weights and blocks, tried on one input."""
+
+    @abstractmethod
+    def build_task(self, net: nn.Module) -> Task:
+        """The Lightning module around the network."""
+
+    @abstractmethod
+    def train_loader(self, place: Place) -> Loader:
+        """Training batches of one process."""
+
+    @abstractmethod
+    def val_loader(self, place: Place) -> Loader:
+        """Validation batches of one process."""
+
+    def write_scores(self, folder: Path, task: Task) -> dict[str, object]:
+        """Write pictures and tables of the last validation into ``folder``; what is returned joins results.json."""
+        return {}
+
+    @abstractmethod
+    def predict(self, task: Task, inputs: Sequence[Path], out: Path) -> Path:
+        """Predict for files of the task's kind; write ``predictions.json`` and pictures into ``out``.
+
+        Args:
+            task: trained, in eval mode, on its device.
+            inputs: files, folders already expanded.
+            out: an existing folder.
+
+        Returns:
+            The path of predictions.json.
+
+        Raises:
+            ValueError: a file that cannot be read, by name.
+        """
+
+
+def open_experiment(config: TrainingConfig) -> Experiment[TrainingConfig]:
+    """The experiment of a configuration's task."""
+    from importlib import import_module
+
+    module = import_module(f"gcnet.training.{config.task}.experiment")
+    return module.EXPERIMENT(config)

@@ -1,0 +1,1 @@
+"""Context scenes: data made from a seed, for all four tasks."""

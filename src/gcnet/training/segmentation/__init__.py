@@ -1,0 +1,1 @@
+"""Semantic segmentation: a label per pixel."""

@@ -1,0 +1,1 @@
+"""Video classification: decoding, clips and views, 3D networks."""
