@@ -24,6 +24,9 @@ class Place(NamedTuple):
     world: int = 1
 
 
+ALONE = Place()
+
+
 class Ticket(NamedTuple):
     """One sample to load, and the epoch it is loaded in."""
 
@@ -57,7 +60,7 @@ class EpochBatches(Sampler[list[Ticket]]):
     """
 
     def __init__(
-        self, count: int, batch_size: int, *, seed: int, place: Place = Place(), groups: Sequence[int] | None = None
+        self, count: int, batch_size: int, *, seed: int, place: Place = ALONE, groups: Sequence[int] | None = None
     ) -> None:
         self.count = count
         self.batch_size = batch_size
@@ -163,7 +166,7 @@ class Loader(DataLoader[Any]):
 def train_loader(
     dataset: Any,
     config: TrainingConfig,
-    place: Place = Place(),
+    place: Place = ALONE,
     *,
     collate: Callable[[list[Any]], Any] = default_collate,
     groups: Sequence[int] | None = None,
@@ -188,7 +191,7 @@ def train_loader(
 def val_loader(
     dataset: Any,
     config: TrainingConfig,
-    place: Place = Place(),
+    place: Place = ALONE,
     *,
     collate: Callable[[list[Any]], Any] = default_collate,
     batch_size: int | None = None,
