@@ -109,6 +109,7 @@ def quiet_lightning() -> Iterator[None]:
                 ".*lower value for log_every_n_steps.*",
                 ".*exists and is not empty.*",  # resuming writes on into the run's own folder
                 ".*isinstance.*LeafSpec.*",  # Lightning's use of a renamed part of torch
+                ".*sync_dist=True.*",  # torchmetrics and Task synchronise by themselves
                 ".*in eval mode at the start of training.*",  # frozen parts and fixed norms are meant to be
             ):
                 warnings.filterwarnings("ignore", message=advice)
