@@ -98,4 +98,4 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
             raise ValueError("not of a run")
     except Exception as error:
         raise ValueError(f"{path} is damaged or no checkpoint of a run ({type(error).__name__}: {error})") from error
-    return checkpoint  # type: ignore[no-any-return]
+    return checkpoint
