@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
+from typing import Any
 
 from torch import Tensor, nn
 
@@ -40,7 +41,7 @@ def _from_timm(model: str, classes: int, pretrained: bool) -> nn.Module:
     import timm
 
     try:
-        return timm.create_model(model, num_classes=classes, pretrained=pretrained)  # type: ignore[no-any-return]
+        return timm.create_model(model, num_classes=classes, pretrained=pretrained)
     except (OSError, RuntimeError) as error:
         if not pretrained:
             raise
@@ -51,7 +52,7 @@ def _from_torchvision(model: str, classes: int, pretrained: bool) -> nn.Module:
     from torchvision import models
 
     start = {"init_weights": True} if model in ("googlenet", "inception_v3") else {}
-    net: nn.Module = models.get_model(model, weights=None, num_classes=classes, **start)
+    net: Any = models.get_model(model, weights=None, num_classes=classes, **start)
     if pretrained:
         try:
             state = models.get_model_weights(model).DEFAULT.get_state_dict(progress=True)
