@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import OrderedDict
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torchvision.models.detection.backbone_utils import BackboneWithFPN
 from torchvision.models.resnet import ResNet
@@ -19,8 +18,8 @@ def feature_pyramid(classifier: nn.Module, channels: int = 256) -> nn.Module:
     """A feature pyramid (Lin et al., 2017) over the four maps of a classifier, which becomes its ``body``.
 
     Args:
-        classifier: torchvision ResNet or ResNeXt, whose stages are shared and whose last layer is left out; or a network
-            of timm that gives maps of strides 4, 8, 16 and 32 from its ``forward_intermediates``.
+        classifier: torchvision ResNet or ResNeXt, whose stages are shared and whose last layer is left out; or a
+            network of timm that gives maps of strides 4, 8, 16 and 32 from its ``forward_intermediates``.
         channels: of every level.
 
     Returns:
@@ -30,7 +29,7 @@ def feature_pyramid(classifier: nn.Module, channels: int = 256) -> nn.Module:
         TypeError: another kind of network.
 
     Example:
-        >>> import timm
+        >>> import timm, torch
         >>> pyramid = feature_pyramid(timm.create_model("convnext_atto"), 64)
         >>> [tuple(level.shape[1:]) for level in pyramid(torch.zeros(1, 3, 64, 96)).values()]
         [(64, 16, 24), (64, 8, 12), (64, 4, 6), (64, 2, 3), (64, 1, 2)]
@@ -67,8 +66,8 @@ class _Intermediates(nn.Module):
         at = {entry["reduction"]: index for index, entry in enumerate(info)}
         if not hasattr(classifier, "forward_intermediates") or not at.keys() >= set(STRIDES):
             raise TypeError(
-                "a feature pyramid takes a torchvision ResNet such as gcnet.models.resnet50(), or a network of timm with "
-                f"maps of strides 4, 8, 16 and 32, got {type(classifier).__name__}"
+                "a feature pyramid takes a torchvision ResNet such as gcnet.models.resnet50(), or a network of timm "
+                f"with maps of strides 4, 8, 16 and 32, got {type(classifier).__name__}"
             )
         self.levels = [at[stride] for stride in STRIDES]
         self.channels = [info[level]["num_chs"] for level in self.levels]

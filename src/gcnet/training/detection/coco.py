@@ -67,7 +67,11 @@ class CocoAnnotations:
         """Boxes [len(numbers), 4] of an image as x1, y1, x2, y2, cut off at its borders."""
         image = self.images[index]
         top_left, size = np.split(self.boxes[list(numbers)], 2, axis=1)
-        return np.concatenate([top_left, top_left + size], axis=1).clip(0, [image.width, image.height] * 2).astype(np.float32)
+        return (
+            np.concatenate([top_left, top_left + size], axis=1)
+            .clip(0, [image.width, image.height] * 2)
+            .astype(np.float32)
+        )
 
 
 def read_coco(path: Path, folder: Path, *, masks: bool = True) -> CocoAnnotations:
@@ -159,12 +163,15 @@ def run_lengths(segmentation: Any, width: int, height: int) -> bytes:
         ValueError: none of these, or of another size than the image.
 
     Example:
-        >>> run_lengths([[1, 1, 3, 1, 3, 3, 1, 3]], 4, 4) == run_lengths({"size": [4, 4], "counts": [5, 2, 2, 2, 5]}, 4, 4)
+        >>> square = {"size": [4, 4], "counts": [5, 2, 2, 2, 5]}
+        >>> run_lengths([[1, 1, 3, 1, 3, 3, 1, 3]], 4, 4) == run_lengths(square, 4, 4)
         True
     """
     if isinstance(segmentation, dict):
         if list(segmentation["size"]) != [height, width]:
-            raise ValueError(f"its mask has the size {segmentation['size']}, its image {[height, width]} (height, width)")
+            raise ValueError(
+                f"its mask has the size {segmentation['size']}, its image {[height, width]} (height, width)"
+            )
         counts = segmentation["counts"]
         if isinstance(counts, list):
             if sum(counts) != width * height:

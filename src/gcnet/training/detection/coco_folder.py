@@ -44,8 +44,8 @@ def _read(config: DetectionConfig, split: str, annotations: Path | None, images:
         coco = dataclasses.replace(coco, folder=_find_images(config.data, split, path, coco.images[0].name))
     if coco.invalid and config.on_broken == "error":
         raise ValueError(
-            f"{len(coco.invalid)} annotations cannot be used, such as {coco.invalid[0]}. Repair them, or leave them out "
-            "with on_broken='skip'"
+            f"{len(coco.invalid)} annotations cannot be used, such as {coco.invalid[0]}. Repair them, or leave them "
+            "out with on_broken='skip'"
         )
     _check_images_exist(coco)
     if config.check_files and config.on_broken == "error":
@@ -58,18 +58,22 @@ def _read(config: DetectionConfig, split: str, annotations: Path | None, images:
 
 def _find_annotations(root: Path, split: str) -> Path:
     """The one file of annotations of a split, under the names that COCO and labelling tools give it."""
-    patterns = (f"annotations/instances_{split}*.json", f"annotations/{split}*.json", f"{split}*/_annotations.coco.json")
+    patterns = (
+        f"annotations/instances_{split}*.json",
+        f"annotations/{split}*.json",
+        f"{split}*/_annotations.coco.json",
+    )
     for pattern in patterns:
         found = sorted(root.glob(pattern))
         if len(found) == 1:
             return found[0]
         if found:
             names = ", ".join(path.name for path in found)
-            raise ValueError(f"data={root}: there are several files of {split} annotations ({names}); choose one with "
-                             f"{split}_annotations")
-    raise FileNotFoundError(
-        f"data={root}: found no {' nor '.join(patterns)}; name the file with {split}_annotations"
-    )
+            raise ValueError(
+                f"data={root}: there are several files of {split} annotations ({names}); choose one with "
+                f"{split}_annotations"
+            )
+    raise FileNotFoundError(f"data={root}: found no {' nor '.join(patterns)}; name the file with {split}_annotations")
 
 
 def _find_images(root: Path, split: str, annotations: Path, first: str) -> Path:

@@ -16,7 +16,7 @@ class DetectionConfig(TrainingConfig):
     """Train Mask R-CNN or Faster R-CNN with a feature pyramid on data in COCO's format.
 
     Attributes:
-        data: folder with annotations/instances_train*.json, annotations/instances_val*.json and their folders of images.
+        data: folder with annotations/instances_train*.json, annotations/instances_val*.json and folders of images.
         train_annotations: another file of training annotations, within ``data``.
         train_images: another folder of training images, within ``data``.
         val_annotations: another file of validation annotations, within ``data``.
@@ -75,4 +75,6 @@ class DetectionConfig(TrainingConfig):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
         if self.detector is not None and self.weights is not None:
-            raise ValueError(f"weights={self.weights!r}: the weights come from detector={self.detector}; give one of them")
+            raise ValueError(
+                f"weights={self.weights!r}: the weights come from detector={self.detector}; give one of them"
+            )
