@@ -71,7 +71,7 @@ class _Intermediates(nn.Module):
             )
         self.levels = [at[stride] for stride in STRIDES]
         self.channels = [info[level]["num_chs"] for level in self.levels]
-        classifier.reset_classifier(0)
+        classifier.prune_intermediate_layers(self.levels, prune_norm=True, prune_head=True)
         self.net = classifier
 
     def forward(self, images: Tensor) -> OrderedDict[str, Tensor]:

@@ -38,7 +38,7 @@ class CocoAnnotations:
         labels: int64 [A], from 1.
         areas: float64 [A], in square pixels, of the masks.
         crowd: bool [A], regions of many objects: not trained on; what is found there is not counted as wrong.
-        masks: run lengths as COCO compresses them, or empty without masks.
+        masks: run lengths as COCO compresses them, or None.
         first: int64 [images + 1].
         invalid: what is wrong with annotations that were left out.
     """
@@ -51,7 +51,7 @@ class CocoAnnotations:
     labels: NDArray[np.int64]
     areas: NDArray[np.float64]
     crowd: NDArray[np.bool_]
-    masks: tuple[bytes, ...]
+    masks: tuple[bytes, ...] | None
     first: NDArray[np.int64]
     invalid: tuple[str, ...]
 
@@ -132,7 +132,7 @@ def read_coco(path: Path, folder: Path, *, masks: bool = True) -> CocoAnnotation
         labels=np.array(columns[2], np.int64),
         areas=np.array(columns[3], np.float64),
         crowd=np.array(columns[4], np.bool_),
-        masks=tuple(columns[5]),
+        masks=tuple(columns[5]) if masks else None,
         first=np.searchsorted(np.array(columns[0], np.int64), np.arange(len(images) + 1)),
         invalid=tuple(invalid),
     )

@@ -118,6 +118,6 @@ def write_results(path: Path, results: Sequence[dict[str, Any]]) -> Path:
 def ground_truth(coco: CocoAnnotations, index: int) -> Detections:
     """The objects of an image, crowds aside, as if they had been found with certainty."""
     numbers = coco.objects(index)
-    masks = [coco.masks[number] for number in numbers] if coco.masks else None
+    masks = None if coco.masks is None else [coco.masks[number] for number in numbers]
     ones = np.ones(len(numbers), np.float32)
     return Detections(coco.corners(index, numbers), coco.labels[numbers], ones, masks)

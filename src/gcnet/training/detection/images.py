@@ -50,7 +50,7 @@ class TrainingImages(Dataset[Sample]):
             "boxes": torch.from_numpy(self.coco.corners(number, objects)),
             "labels": torch.from_numpy(self.coco.labels[objects]),
         }
-        if self.coco.masks:
+        if self.coco.masks is not None:
             counts = [self.coco.masks[annotation] for annotation in objects]
             try:
                 target["masks"] = torch.from_numpy(decode_masks(counts, image.width, image.height))

@@ -121,7 +121,7 @@ def _truth(coco: CocoAnnotations, found: Mapping[int, Detections], kind: str) ->
                 "area": float(coco.areas[number]),
                 "iscrowd": int(coco.crowd[number]),
             }
-            if kind == "mask":
+            if kind == "mask" and coco.masks is not None:
                 entry["segmentation"] = {"size": [image.height, image.width], "counts": coco.masks[number]}
             truth.append(entry)
     return truth

@@ -58,10 +58,9 @@ def _from_file(config: DetectionConfig, classes: int, options: dict[str, Any]) -
     """The detector of a file; layers for other classes are new."""
     try:
         net: Any = load(str(config.detector))
-    except FileNotFoundError as error:
-        raise FileNotFoundError(f"detector={config.detector}: no such file") from error
     except ValueError as error:
-        raise ValueError(f"detector={config.detector}: {error}") from error
+        reason = str(error).removeprefix(f"{config.detector}: ")
+        raise ValueError(f"detector={config.detector}: {reason}") from error
     wanted = MaskRCNN if config.masks else FasterRCNN
     if not isinstance(net, wanted) or (isinstance(net, MaskRCNN) and not config.masks):
         raise ValueError(
