@@ -77,7 +77,7 @@ def test_unusable_annotations_are_errors_or_left_out_on_request(root):
     content = read(root, "train")
     content["annotations"][0]["bbox"][2] = 0
     write(root, "train", content)
-    with pytest.raises(ValueError, match="1 annotations cannot be used, such as .*on_broken='skip'"):
+    with pytest.raises(ValueError, match=r"1 annotations cannot be used, such as .*on_broken='skip'"):
         read_folder(config(root))
     assert len(read_folder(config(root, on_broken="skip"))[0].invalid) == 1
 
@@ -86,7 +86,7 @@ def test_training_and_validation_name_the_same_categories(root):
     content = read(root, "val")
     content["categories"][0]["name"] = "ring"
     write(root, "val", content)
-    with pytest.raises(ValueError, match="its categories differ .* with id 8"):
+    with pytest.raises(ValueError, match=r"its categories differ .* with id 8"):
         read_folder(config(root))
 
 

@@ -19,7 +19,6 @@ from tests.training.detection.configs import config
         ({"mirror": 1.5}, "mirror=1.5 must lie between 0 and 1"),
         ({"anchor_scale": 0.0}, "anchor_scale"),
         ({"max_detections": 0}, "max_detections=0 must be at least 1"),
-        ({"detector": Path("a.pth"), "weights": "pretrained"}, "give one of them"),
     ],
 )
 def test_what_is_refused(options, reason):

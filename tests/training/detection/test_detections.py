@@ -56,9 +56,7 @@ def test_results_are_those_of_coco(tmp_path):
     mask = np.zeros((10, 12), np.uint8)
     mask[2:5, 3:9] = 1
     counts = rle.encode(np.asfortranarray(mask))["counts"]
-    found = Detections(
-        np.array([[3, 2, 9, 5]], np.float32), np.array([2]), np.array([0.25], np.float32), [counts]
-    )
+    found = Detections(np.array([[3, 2, 9, 5]], np.float32), np.array([2]), np.array([0.25], np.float32), [counts])
     results = coco_results(found, [5, 17], (10, 12), image_id=42)
     path = write_results(tmp_path / "results.json", results)
     assert json.loads(path.read_text()) == [

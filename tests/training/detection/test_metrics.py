@@ -26,9 +26,8 @@ def truth(coco):
 @pytest.mark.parametrize("kind", ["box", "mask"])
 def test_the_truth_scores_one(coco, kind):
     scores = coco_scores(coco, truth(coco), kind)
-    assert scores.overall == {
-        **{name: 1.0 for name in ("ap", "ap50", "ap75", "ap_small", "ar_1", "ar_10", "ar_100", "ar_small")},
-    }
+    names = ("ap", "ap50", "ap75", "ap_small", "ar_1", "ar_10", "ar_100", "ar_small")
+    assert scores.overall == dict.fromkeys(names, 1.0)
     assert scores.per_class == {"square": 1.0, "disc": 1.0}
 
 
@@ -98,7 +97,9 @@ def test_nothing_found_scores_zero(coco):
 def test_a_class_without_objects_is_left_out_of_the_mean(coco):
     first = truth(coco)
     coco.labels[:] = 1
-    scores = coco_scores(coco, {index: found._replace(labels=np.ones_like(found.labels)) for index, found in first.items()}, "box")
+    scores = coco_scores(
+        coco, {index: found._replace(labels=np.ones_like(found.labels)) for index, found in first.items()}, "box"
+    )
     assert scores.per_class == {"square": 1.0, "disc": None}
     assert scores.overall["ap"] == 1.0
 

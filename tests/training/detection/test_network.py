@@ -2,12 +2,12 @@
 
 import pytest
 import torch
+from torchvision.models import resnet18
 
 pytest.importorskip("lightning")
 
 import gcnet
 from gcnet.models import mask_rcnn
-from gcnet.models.classifiers import resnet
 from gcnet.training.detection.network import build_detector
 from tests.training.detection.configs import config
 
@@ -15,7 +15,7 @@ from tests.training.detection.configs import config
 @pytest.fixture(scope="module")
 def detector_file(tmp_path_factory):
     torch.manual_seed(1)
-    net = mask_rcnn(resnet((1, 1, 1, 1), block="basic"), 5, min_size=320)
+    net = mask_rcnn(resnet18(), 5, min_size=320)
     gcnet.insert(net, gcnet.GlobalContext.spec(ratio=1 / 4), stages=("c4",))
     return gcnet.save(net, tmp_path_factory.mktemp("weights") / "detector.safetensors")
 
@@ -59,38 +59,60 @@ def test_networks_without_four_maps_are_refused(tmp_path):
         build_detector(config(tmp_path, backbone="vgg11", block="none", stages=()), 3)
 
 
-def test_a_whole_detector_goes_on_with_new_classes(tmp_path, detector_file):
-    net = build_detector(config(tmp_path, detector=detector_file, block="none", stages=()), 2)
+FULL = {"channels": 256, "anchor_scale": 8.0, "stages": ("c4",), "ratio": 1 / 4}
+
+
+def test_a_whole_detector_goes_on_with_new_classes(tmp_path, detector_file, capsys):
+    net = build_detector(config(tmp_path, weights=str(detector_file), **FULL), 2)
     saved = gcnet.load(detector_file)
     assert net.training
-    assert blocks(net) == ["backbone.body.layer3.0.context_block"]
     assert torch.equal(net.roi_heads.box_head.fc6.weight, saved.roi_heads.box_head.fc6.weight)
+    for mine, theirs in zip(net.backbone.body.parameters(), saved.backbone.body.parameters(), strict=True):
+        assert torch.equal(mine, theirs)
     assert net.roi_heads.box_predictor.cls_score.out_features == 3
-    assert net.roi_heads.mask_predictor.mask_fcn_logits.out_channels == 3
-    assert net.transform.min_size == (64,)
+    new = (
+        "roi_heads.box_predictor.cls_score, roi_heads.box_predictor.bbox_pred, roi_heads.mask_predictor.mask_fcn_logits"
+    )
+    assert f"stay new: {new}" in capsys.readouterr().out
 
 
-def test_a_whole_detector_keeps_its_classes(tmp_path, detector_file):
-    net = build_detector(config(tmp_path, detector=detector_file, block="none", stages=()), 4)
-    saved = gcnet.load(detector_file)
-    assert torch.equal(net.roi_heads.box_predictor.cls_score.weight, saved.roi_heads.box_predictor.cls_score.weight)
+@pytest.mark.parametrize("masks", [True, False])
+def test_a_whole_detector_keeps_its_classes(tmp_path, detector_file, masks):
+    net = build_detector(config(tmp_path, weights=str(detector_file), masks=masks, **FULL), 4)
+    saved = gcnet.load(detector_file).state_dict()
+    assert all(torch.equal(value, saved[key]) for key, value in net.state_dict().items())
+
+
+def test_blocks_come_on_top_of_a_plain_detector(tmp_path, capsys):
+    plain = build_detector(config(tmp_path, block="none", stages=()), 2)
+    torch.save(
+        {"state_dict": {f"net.{key}": value for key, value in plain.state_dict().items()}}, tmp_path / "run.ckpt"
+    )
+    net = build_detector(config(tmp_path, weights=str(tmp_path / "run.ckpt")), 2)
+    assert "stay new: backbone.body.layer4.0.context_block" in capsys.readouterr().out
+    images = [torch.rand(3, 64, 64)]
+    torch.testing.assert_close(net.eval()(images), plain.eval()(images))
 
 
 @pytest.mark.parametrize(
     ("options", "reason"),
     [
-        ({"block": "gc", "stages": ("c5",)}, "has 1 blocks already; block='none' keeps them"),
-        ({"masks": False}, "is a MaskRCNN, but masks=False trains a FasterRCNN"),
+        (
+            {"block": "none", "stages": ()},
+            "do not fit the detector; backbone.body.layer3.0.context_block.* is not part",
+        ),
+        ({"channels": 16}, "backbone.fpn.* has another shape"),
+        ({"conventions": "mmdetection2"}, "conventions='mmdetection2': .* was trained with those of torchvision"),
     ],
 )
 def test_a_detector_that_does_not_fit(tmp_path, detector_file, options, reason):
     with pytest.raises(ValueError, match=reason):
-        build_detector(config(tmp_path, **{"block": "none", "stages": (), "detector": detector_file, **options}), 2)
+        build_detector(config(tmp_path, **{**FULL, "weights": str(detector_file), **options}), 4)
 
 
-def test_files_that_are_no_detectors(tmp_path):
-    with pytest.raises(ValueError, match=r"detector=.*nothing\.pth: no such file"):
-        build_detector(config(tmp_path, detector=tmp_path / "nothing.pth"), 2)
-    torch.save({"a": torch.zeros(3)}, tmp_path / "odd.pth")
-    with pytest.raises(ValueError, match=r"detector=.*odd\.pth: "):
-        build_detector(config(tmp_path, detector=tmp_path / "odd.pth"), 2)
+def test_weights_of_a_backbone(tmp_path):
+    torch.manual_seed(5)
+    backbone = resnet18()
+    torch.save(backbone.state_dict(), tmp_path / "resnet18.pth")
+    net = build_detector(config(tmp_path, weights=str(tmp_path / "resnet18.pth")), 2)
+    assert torch.equal(net.backbone.body.layer4[1].conv2.weight, backbone.layer4[1].conv2.weight)

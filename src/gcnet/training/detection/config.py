@@ -15,6 +15,9 @@ from gcnet.training.config import TrainingConfig
 class DetectionConfig(TrainingConfig):
     """Train Mask R-CNN or Faster R-CNN with a feature pyramid on data in COCO's format.
 
+    ``weights`` may also be the file of a whole detector: a checkpoint of a run, or any that ``gcnet.load`` reads. Its
+    last layers are made new for other classes.
+
     Attributes:
         data: folder with annotations/instances_train*.json, annotations/instances_val*.json and folders of images.
         train_annotations: another file of training annotations, within ``data``.
@@ -22,8 +25,6 @@ class DetectionConfig(TrainingConfig):
         val_annotations: another file of validation annotations, within ``data``.
         val_images: another folder of validation images, within ``data``.
         masks: predict a mask of every object (Mask R-CNN), or boxes alone (Faster R-CNN).
-        detector: file of a whole detector that ``gcnet.load`` reads, to go on from; backbone, blocks, channels, anchors
-            and conventions are then those of the file.
         conventions: anchors, RoIAlign and box coder of torchvision, mmdetection1 or mmdetection2.
         image_size: shorter side in pixels; one of several is drawn for each training image, the last one scores.
         max_size: limit of the longer side in pixels.
@@ -46,7 +47,6 @@ class DetectionConfig(TrainingConfig):
     val_annotations: Path | None = None
     val_images: Path | None = None
     masks: bool = True
-    detector: Path | None = None
     conventions: str = "torchvision"
     image_size: tuple[int, ...] = (800,)
     max_size: int = 1333
@@ -74,7 +74,6 @@ class DetectionConfig(TrainingConfig):
         for name in ("mirror", "score_threshold"):
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
-        if self.detector is not None and self.weights is not None:
-            raise ValueError(
-                f"weights={self.weights!r}: the weights come from detector={self.detector}; give one of them"
-            )
+
+
+CONFIG = DetectionConfig

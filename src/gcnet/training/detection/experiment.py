@@ -14,7 +14,7 @@ from gcnet.training.detection.coco import CocoAnnotations
 from gcnet.training.detection.coco_folder import read_folder
 from gcnet.training.detection.config import DetectionConfig
 from gcnet.training.detection.detections import coco_results, detect, ground_truth, write_results
-from gcnet.training.detection.images import ScoredImages, TrainingImages, read_image
+from gcnet.training.detection.images import ScoredImages, TrainingImages, find_images, read_image
 from gcnet.training.detection.metrics import all_results
 from gcnet.training.detection.network import build_detector
 from gcnet.training.detection.pictures import draw, side_by_side
@@ -34,12 +34,15 @@ class DetectionExperiment(Experiment[DetectionConfig]):
         val: of the validation images.
     """
 
-    def __init__(self, config: DetectionConfig) -> None:
-        super().__init__(config)
-        self.train, self.val = read_folder(config)
-        self.classes = tuple(self.train.categories.values())
+    train: CocoAnnotations
+    val: CocoAnnotations
+
+    def open_data(self) -> tuple[tuple[str, ...], str]:
+        """Find and check annotations and images."""
+        self.train, self.val = read_folder(self.config)
+        classes = tuple(self.train.categories.values())
         splits = f"{_describe(self.train)} to train on, {_describe(self.val)} to score"
-        self.summary = f"{splits}, {len(self.classes)} classes"
+        return classes, f"{splits}, {len(classes)} classes"
 
     def build_network(self) -> nn.Module:
         """Mask R-CNN or Faster R-CNN with weights and blocks."""
@@ -47,7 +50,7 @@ class DetectionExperiment(Experiment[DetectionConfig]):
 
     def build_task(self, net: nn.Module) -> DetectionTask:
         """The Lightning module around the network."""
-        return DetectionTask(net, self.config, self.val)
+        return DetectionTask(net, self.config, self.classes, getattr(self, "val", None))
 
     def train_loader(self, place: Place = ALONE) -> Loader:
         """Training batches of one process: images of one shape group, where that fills batches."""
@@ -76,15 +79,19 @@ class DetectionExperiment(Experiment[DetectionConfig]):
         return {kind: dataclasses.asdict(scores) for kind, scores in task.scores.items()}
 
     def predict(self, task: Any, inputs: Sequence[Path], out: Path) -> Path:
-        """predictions.json, COCO's format of results with names of files and classes, and a picture of every image."""
-        categories = list(self.train.categories)
+        """predictions.json and a picture of every image.
+
+        The format is that of COCO's results, with names of files and classes; ``category_id`` counts classes from 1.
+        """
+        categories = range(1, len(self.classes) + 1)
         results: list[dict[str, Any]] = []
-        for number, (path, name) in enumerate(zip(inputs, _picture_names(inputs), strict=True), 1):
+        files = find_images(inputs)
+        for number, (path, name) in enumerate(zip(files, _picture_names(files), strict=True), 1):
             image = read_image(path)
             (found,) = detect(task.net, [image.to(task.device)])
             size = (image.shape[-2], image.shape[-1])
             for result in coco_results(found, categories, size, file_name=str(path), image_id=number):
-                results.append({**result, "category": self.train.categories[result["category_id"]]})
+                results.append({**result, "category": self.classes[result["category_id"] - 1]})
             draw(image, found, self.classes).save(out / name, quality=92)
         return write_results(out / "predictions.json", results)
 

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from typing import Any
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
 
 import torch
-from torch import nn
-from torchvision.models.detection import FasterRCNN, MaskRCNN
-from torchvision.models.detection.faster_rcnn import FastRCNNPredictor
-from torchvision.models.detection.mask_rcnn import MaskRCNNPredictor
+from torch import Tensor
+from torchvision.models.detection import FasterRCNN
 
 from gcnet.checkpoints.load import load
-from gcnet.models.detectors import faster_rcnn, mask_rcnn
-from gcnet.models.sameness import block_paths
+from gcnet.checkpoints.reader import read
+from gcnet.models.detectors import conventions_of, faster_rcnn, mask_rcnn
 from gcnet.training.detection.config import DetectionConfig
-from gcnet.training.network import apply_norm_and_frozen, classifier, insert_blocks
+from gcnet.training.network import classifier
+
+_MASKS = "roi_heads.mask_"  # head and last layers of masks
+_LAST = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.")
 
 
 def build_detector(config: DetectionConfig, classes: int) -> FasterRCNN:
@@ -25,67 +28,69 @@ def build_detector(config: DetectionConfig, classes: int) -> FasterRCNN:
         classes: without the background.
 
     Raises:
-        ValueError: a backbone that has no pyramid or does not run; a detector file that is none or does not fit.
+        ValueError: a backbone that has no pyramid or does not run; weights that do not fit.
     """
-    options = _options(config)
-    if config.detector is not None:
-        net = _from_file(config, classes, options)
-    else:
-        make = mask_rcnn if config.masks else faster_rcnn
-        options |= {"channels": config.channels, "anchor_scale": config.anchor_scale, "conventions": config.conventions}
-        try:
-            net = make(classifier(config, classes=1000), classes + 1, **options)
-        except TypeError as error:
-            raise ValueError(f"backbone={config.backbone!r}: {error}") from error
+    whole = _whole_detector(config)
+    make = mask_rcnn if config.masks else faster_rcnn
+    try:
+        net = make(
+            classifier(config if whole is None else dataclasses.replace(config, weights=None), classes=1000),
+            classes + 1,
+            conventions=config.conventions,
+            channels=config.channels,
+            anchor_scale=config.anchor_scale,
+            min_size=config.image_size,
+            max_size=config.max_size,
+            rpn_post_nms_top_n_train=2 * config.proposals,
+            rpn_post_nms_top_n_test=config.proposals,
+            box_batch_size_per_image=config.rois,
+            box_score_thresh=config.score_threshold,
+            box_detections_per_img=config.max_detections,
+        )
+    except TypeError as error:
+        raise ValueError(f"backbone={config.backbone!r}: {error}") from error
+    if whole is not None:
+        _load_whole(net, whole, config)
     _check_runs(net, config)
     return net
 
 
-def _options(config: DetectionConfig) -> dict[str, Any]:
-    """Options of torchvision's detectors."""
-    return {
-        "min_size": config.image_size,
-        "max_size": config.max_size,
-        "rpn_post_nms_top_n_train": 2 * config.proposals,
-        "rpn_post_nms_top_n_test": config.proposals,
-        "box_batch_size_per_image": config.rois,
-        "box_score_thresh": config.score_threshold,
-        "box_detections_per_img": config.max_detections,
-    }
+def _whole_detector(config: DetectionConfig) -> Mapping[str, Tensor] | None:
+    """The tensors of ``weights`` with torchvision's names, if that is the file of a whole detector."""
+    if config.weights in (None, "pretrained") or not Path(config.weights).is_file():
+        return None
+    contents = read(config.weights)
+    tensors = {key.removeprefix("net."): value for key, value in contents.tensors.items()}
+    if "gcnet" not in contents.metadata and any(key.startswith("rpn.") for key in tensors):
+        return tensors
+    if not any(key.startswith(("rpn.", "rpn_head.")) for key in tensors):
+        return None
+    detector = load(config.weights)
+    if conventions_of(detector) != config.conventions:
+        raise ValueError(
+            f"conventions={config.conventions!r}: {config.weights} was trained with those of {conventions_of(detector)}"
+        )
+    return detector.state_dict()
 
 
-def _from_file(config: DetectionConfig, classes: int, options: dict[str, Any]) -> FasterRCNN:
-    """The detector of a file; layers for other classes are new."""
-    try:
-        net: Any = load(str(config.detector))
-    except ValueError as error:
-        reason = str(error).removeprefix(f"{config.detector}: ")
-        raise ValueError(f"detector={config.detector}: {reason}") from error
-    wanted = MaskRCNN if config.masks else FasterRCNN
-    if not isinstance(net, wanted) or (isinstance(net, MaskRCNN) and not config.masks):
+def _load_whole(net: FasterRCNN, tensors: Mapping[str, Tensor], config: DetectionConfig) -> None:
+    """Load a detector; blocks that the file lacks, a head of masks and last layers for other classes stay new."""
+    own = net.state_dict()
+    unknown = [key for key in tensors if key not in own and not (key.startswith(_MASKS) and not config.masks)]
+    unfit = [key for key, value in own.items() if key not in tensors or tensors[key].shape != value.shape]
+    wrong = [
+        key
+        for key in unfit
+        if not (key.startswith(_LAST) or (key not in tensors and (_MASKS in key or ".context_block" in key)))
+    ]
+    if wrong or unknown:
+        detail = f"{wrong[0]} is missing or has another shape" if wrong else f"{unknown[0]} is not part of the network"
         raise ValueError(
-            f"detector={config.detector}: is a {type(net).__name__}, but masks={config.masks} trains a "
-            f"{wanted.__name__}"
+            f"weights={config.weights}: {len(wrong) + len(unknown)} names do not fit the detector; {detail}"
         )
-    present = block_paths(net)
-    if present and config.block != "none":
-        raise ValueError(
-            f"block={config.block!r}: detector={config.detector} has {len(present)} blocks already; block='none' keeps "
-            "them"
-        )
-    heads = net.roi_heads
-    if heads.box_predictor.cls_score.out_features != classes + 1:
-        heads.box_predictor = FastRCNNPredictor(heads.box_predictor.cls_score.in_features, classes + 1)
-        if config.masks:
-            last: nn.ConvTranspose2d = heads.mask_predictor.conv5_mask
-            heads.mask_predictor = MaskRCNNPredictor(last.in_channels, last.out_channels, classes + 1)
-    insert_blocks(net.backbone.body, config)
-    apply_norm_and_frozen(net.backbone.body, config)
-    net.transform.min_size, net.transform.max_size = options["min_size"], options["max_size"]
-    net.rpn._post_nms_top_n = {"training": 2 * config.proposals, "testing": config.proposals}
-    heads.fg_bg_sampler.batch_size_per_image = config.rois
-    heads.score_thresh, heads.detections_per_img = config.score_threshold, config.max_detections
-    return net.train()
+    net.load_state_dict({key: tensors[key] for key in own if key not in unfit}, strict=False)
+    if unfit:
+        print(f"not in {config.weights}, stay new: {', '.join(dict.fromkeys(key.rpartition('.')[0] for key in unfit))}")
 
 
 def _check_runs(net: FasterRCNN, config: DetectionConfig) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor, nn
@@ -22,7 +23,8 @@ class DetectionTask(Task):
     Args:
         net: the detector.
         config: of the training.
-        coco: what is on the validation images; its categories are the classes.
+        classes: names, of label 1 first.
+        coco: what is on the validation images; None if nothing is to be scored.
 
     Attributes:
         found: on the first process, what was found in each image of the last validation, by its number.
@@ -31,8 +33,10 @@ class DetectionTask(Task):
 
     config: DetectionConfig
 
-    def __init__(self, net: nn.Module, config: DetectionConfig, coco: CocoAnnotations) -> None:
-        super().__init__(net, config, tuple(coco.categories.values()))
+    def __init__(
+        self, net: nn.Module, config: DetectionConfig, classes: Sequence[str], coco: CocoAnnotations | None = None
+    ) -> None:
+        super().__init__(net, config, classes)
         self.coco = coco
         self.found: dict[int, Detections] = {}
         self.scores: dict[str, CocoScores] = {}
@@ -58,7 +62,7 @@ class DetectionTask(Task):
     def on_validation_epoch_end(self) -> None:
         """Bring together what all processes found, score it on the first of them, log it on all."""
         self._gather()
-        if self.global_rank == 0:
+        if self.global_rank == 0 and self.coco is not None:
             kinds = ("box", "mask") if self.config.masks else ("box",)
             self.scores = {kind: coco_scores(self.coco, self.found, kind, self.config.max_detections) for kind in kinds}
         self.scores = self.trainer.strategy.broadcast(self.scores)
