@@ -1,4 +1,4 @@
-"""Ready networks assembled from torchvision parts: classifiers, Mask R-CNN with FPN, and 2D networks made 3D."""
+"""Ready networks assembled from torchvision parts: classifiers, detectors, segmenters, and 2D networks made 3D."""
 
 from importlib.util import find_spec
 
@@ -8,6 +8,7 @@ if find_spec("torchvision") is None:
 from gcnet.models.classifiers import resnet50, resnet101, resnext101_32x4d
 from gcnet.models.detectors import mask_rcnn
 from gcnet.models.inflate import inflate
+from gcnet.models.segmenters import segmenter
 from gcnet.models.video import slow_only_r50
 
-__all__ = ["inflate", "mask_rcnn", "resnet50", "resnet101", "resnext101_32x4d", "slow_only_r50"]
+__all__ = ["inflate", "mask_rcnn", "resnet50", "resnet101", "resnext101_32x4d", "segmenter", "slow_only_r50"]
