@@ -57,6 +57,7 @@ class TrainingConfig:
         nodes: machines. Under torchrun and SLURM, devices and nodes are taken from there.
         strategy: auto, ddp or fsdp (Lightning's words).
         threads: of torch in each process on the CPU; 0 for its own choice.
+        deterministic: the same bits from run to run on a GPU too, at the price of speed; on a CPU they are.
         seed: of the start of the network, the order of the data and everything random.
         save_minutes: time between checkpoints within an epoch; there is one after every epoch.
         loggers: out of csv, tensorboard, and the other loggers of Lightning by name: wandb, mlflow, comet, neptune.
@@ -104,6 +105,7 @@ class TrainingConfig:
     nodes: int = 1
     strategy: str = "auto"
     threads: int = 0
+    deterministic: bool = False
     seed: int = 0
     save_minutes: float = 10.0
     loggers: tuple[str, ...] = ("csv", "tensorboard")

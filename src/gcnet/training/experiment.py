@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
+from importlib import import_module
 from pathlib import Path
 from typing import Generic, TypeVar
 
@@ -21,10 +22,11 @@ class Experiment(ABC, Generic[Config]):
 
     Args:
         config: of the task's own class.
+        classes: of a network trained before; then no data is looked for, and the loaders cannot be asked for.
 
     Attributes:
         classes: names of the classes, in the order of the network's outputs.
-        summary: one line about the data.
+        summary: one line about the data; empty without data.
 
     Raises:
         ValueError, FileNotFoundError: naming the field or the file that is wrong.
@@ -33,8 +35,13 @@ class Experiment(ABC, Generic[Config]):
     classes: tuple[str, ...]
     summary: str
 
-    def __init__(self, config: Config) -> None:
+    def __init__(self, config: Config, classes: Sequence[str] | None = None) -> None:
         self.config = config
+        self.classes, self.summary = self.open_data() if classes is None else (tuple(classes), "")
+
+    @abstractmethod
+    def open_data(self) -> tuple[tuple[str, ...], str]:
+        """Find and check the data, keep what the loaders need; return the classes and the summary."""
 
     @abstractmethod
     def build_network(self) -> nn.Module:
@@ -62,7 +69,7 @@ class Experiment(ABC, Generic[Config]):
 
         Args:
             task: trained, in eval mode, on its device.
-            inputs: files, folders already expanded.
+            inputs: files, or folders of them.
             out: an existing folder.
 
         Returns:
@@ -73,9 +80,7 @@ class Experiment(ABC, Generic[Config]):
         """
 
 
-def open_experiment(config: TrainingConfig) -> Experiment[TrainingConfig]:
-    """The experiment of a configuration's task."""
-    from importlib import import_module
-
+def open_experiment(config: TrainingConfig, classes: Sequence[str] | None = None) -> Experiment[TrainingConfig]:
+    """The experiment of a configuration's task; see :class:`Experiment`."""
     module = import_module(f"gcnet.training.{config.task}.experiment")
-    return module.EXPERIMENT(config)
+    return module.EXPERIMENT(config, classes)  # type: ignore[no-any-return]

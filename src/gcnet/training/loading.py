@@ -154,12 +154,15 @@ class Loader(DataLoader[Any]):
             yield batch
 
     def state_dict(self) -> dict[str, Any]:
-        """Batches used of the present epoch, and the samples left out so far."""
-        return {"used": self._used, "broken": list(self.broken)}
+        """The epoch, the batches of it that were used, and the samples left out so far."""
+        return {"epoch": self.batch_sampler.epoch, "used": self._used, "broken": list(self.broken)}  # type: ignore[union-attr]
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
         """Go on after the batches used."""
-        self.batch_sampler.start = state["used"] % len(self.batch_sampler)  # type: ignore[arg-type, union-attr]
+        finished, used = divmod(state["used"], len(self))
+        self.batch_sampler.epoch = state["epoch"] + finished  # type: ignore[union-attr]
+        self.batch_sampler.start = used  # type: ignore[union-attr]
+        self._used = used
         self.broken = dict.fromkeys(state["broken"])
 
 

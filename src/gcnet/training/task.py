@@ -91,6 +91,7 @@ class Task(LightningModule):
         checkpoint["history"] = self.history
         checkpoint["classes"] = list(self.classes)
         checkpoint["sums"] = (self._sums, self._samples)
+        checkpoint["world"] = self.trainer.world_size
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Take them back."""

@@ -14,11 +14,13 @@ from torch.utils.data import DataLoader, TensorDataset
 from gcnet.blocks.base import BlockSpec
 from gcnet.blocks.names import block_spec
 from gcnet.training.demo.results import Result, print_table, summarise
-from gcnet.training.runs import RunProgress, cpu_threads, fit, new_run_folder, quiet_lightning, save_json
+from gcnet.training.progress import RunProgress
+from gcnet.training.run_folder import new_run_folder, save_json
 from gcnet.training.scenes.compose import CLASS_NAMES, SceneSettings, write_scenes
 from gcnet.training.segmentation.mask_folder import MaskFolder
 from gcnet.training.segmentation.scene_net import SceneNet
 from gcnet.training.segmentation.task import SegmentationTask
+from gcnet.training.trainer import cpu_threads, fit, quiet_lightning
 
 
 @dataclass(frozen=True, kw_only=True)

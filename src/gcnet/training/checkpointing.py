@@ -1,0 +1,104 @@
+"""Checkpoints of a run: written whole or not at all, after every epoch and every few minutes."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from lightning.fabric.plugins import TorchCheckpointIO
+from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch.callbacks import ModelCheckpoint
+
+from gcnet.files import whole_file
+
+
+class WholeFiles(TorchCheckpointIO):
+    """Lightning's checkpoints on a local disk; an interrupted or failed write leaves the one before."""
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: Any, storage_options: Any = None) -> None:
+        """Write ``checkpoint``."""
+        path = Path(path)
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with whole_file(path) as partial:
+            torch.save(checkpoint, partial)
+
+
+class RunCheckpoint(ModelCheckpoint):
+    """``best.ckpt`` by a score and ``last.ckpt``, after every epoch; ``last.ckpt`` also within an epoch.
+
+    The run may have been moved or copied since they were written.
+
+    Args:
+        folder: of the checkpoints.
+        score: logged metric, the larger the better.
+        minutes: between checkpoints within an epoch.
+    """
+
+    def __init__(self, folder: Path, score: str, minutes: float) -> None:
+        super().__init__(
+            folder,
+            filename="best",
+            monitor=score,
+            mode="max",
+            save_last=True,
+            save_on_train_epoch_end=True,
+            enable_version_counter=False,
+        )
+        self.minutes = minutes
+        self._saved_at = time.monotonic()
+
+    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *arguments: Any) -> None:
+        """Save if it is time, between two steps of the optimizer, unless the epoch's own checkpoint follows."""
+        batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
+        between_steps = batches % trainer.accumulate_grad_batches == 0
+        due = trainer.strategy.broadcast(time.monotonic() - self._saved_at >= 60 * self.minutes)
+        if due and between_steps and batches < trainer.num_training_batches:
+            trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")
+            self._saved_at = time.monotonic()
+
+    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
+        """Save the epoch."""
+        super().on_train_epoch_end(trainer, pl_module)
+        self._saved_at = time.monotonic()
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Take over the best score and path, in the folder as it is now."""
+        folder = Path(self.dirpath or ".")
+
+        def moved(path: str) -> str:
+            return str(folder / Path(path).name) if path else path
+
+        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
+        best = {moved(path): score for path, score in state_dict["best_k_models"].items()}
+        here = {name: moved(state_dict[name]) for name in paths}
+        super().load_state_dict({**state_dict, **here, "best_k_models": best, "dirpath": self.dirpath})
+
+
+def checkpoint_path(run: Path, name: str = "last") -> Path:
+    """``best`` or ``last`` checkpoint of a run.
+
+    Raises:
+        FileNotFoundError: there is none.
+    """
+    path = run / "checkpoints" / f"{name}.ckpt"
+    if not path.is_file():
+        raise FileNotFoundError(f"run={run}: has no checkpoint ({path} does not exist)")
+    return path
+
+
+def read_checkpoint(path: Path) -> Mapping[str, Any]:
+    """A checkpoint of a run; nothing in it is executed.
+
+    Raises:
+        ValueError: it is damaged or of another kind.
+    """
+    try:
+        checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        if not {"state_dict", "history", "classes", "world"} <= checkpoint.keys():
+            raise ValueError("not of a run")
+    except Exception as error:
+        raise ValueError(f"{path} is damaged or no checkpoint of a run ({type(error).__name__}: {error})") from error
+    return checkpoint  # type: ignore[no-any-return]
