@@ -62,7 +62,7 @@ class Video:
         """Seconds, the last frame being shown for the mean interval."""
         return len(self) * self.interval
 
-    def shown_at(self, seconds: NDArray[np.float64]) -> NDArray[np.int64]:
+    def shown_at(self, seconds: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
         """Indices of the frames on display at these times; a quarter of the mean interval early counts as in time."""
         return (np.searchsorted(self.times, seconds + self.interval / 4, side="right") - 1).clip(0)
 
