@@ -121,7 +121,7 @@ class _SeededItems(Dataset[Any]):
 
 
 @dataclass(frozen=True)
-class _Collate:
+class Collate:
     """Collates the samples that could be read."""
 
     collate: Callable[[list[Any]], Any]
@@ -209,7 +209,7 @@ def _loader(dataset: Any, batches: Any, config: TrainingConfig, collate: Callabl
     return Loader(
         _SeededItems(dataset, mix(config.seed, 1), config.on_broken == "skip"),
         batch_sampler=batches,
-        collate_fn=_Collate(collate),
+        collate_fn=Collate(collate),
         num_workers=config.workers,
         persistent_workers=config.workers > 0,
         pin_memory=torch.cuda.is_available(),
