@@ -57,7 +57,18 @@ def test_frames_of_uneven_times(tmp_path, decoder):
     np.testing.assert_allclose(video.times * 1000, times, atol=0.1)
     assert video.interval == pytest.approx(0.6)
     assert video.duration == pytest.approx(4.2)
-    assert video.shown_at(np.array([0, 0.5, 0.999, 1.5, 3.0, 3.6, 9])).tolist() == [2, 2, 4, 4, 5, 6, 6]
+    assert video.shown_at(np.array([0, 0.03, 0.5, 0.99, 1.0, 1.5, 3.0, 3.6, 4.1])).tolist() == [
+        0,
+        0,
+        2,
+        2,
+        3,
+        4,
+        5,
+        6,
+        6,
+    ]
+    assert video.shown_at(4.2 + np.array([0, 0.05, 4.2])).tolist() == [0, 1, 0]
     assert (_greys(video, [2, 5], decoder) - torch.tensor([29.0, 65.0])).abs().max() <= 1
 
 

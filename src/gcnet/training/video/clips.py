@@ -40,8 +40,7 @@ class ClipTimes:
 
     def indices(self, video: Video, start: float) -> list[int]:
         """Frames of the clip that starts at ``start`` seconds."""
-        moments = start + np.arange(self.frames) * self._step(video)
-        return video.shown_at(moments % video.duration).tolist()
+        return video.shown_at(start + np.arange(self.frames) * self._step(video)).tolist()
 
     def _step(self, video: Video) -> float:
         return self.stride * (video.interval if self.frame_rate is None else 1 / self.frame_rate)

@@ -62,9 +62,16 @@ class Video:
         """Seconds, the last frame being shown for the mean interval."""
         return len(self) * self.interval
 
+    @property
+    def rounding(self) -> float:
+        """Seconds by which a time stamp may differ from the time that is meant."""
+        return min(self.unit, self.interval / 4)
+
     def shown_at(self, seconds: NDArray[np.floating[Any]]) -> NDArray[np.int64]:
-        """Indices of the frames on display at these times; a quarter of the mean interval early counts as in time."""
-        return (np.searchsorted(self.times, seconds + self.interval / 4, side="right") - 1).clip(0)
+        """Indices of the frames on display at these times, which repeat after the duration."""
+        laps = np.floor((seconds + self.rounding) / self.duration)
+        moments = seconds - laps * self.duration
+        return (np.searchsorted(self.times, moments + self.rounding, side="right") - 1).clip(0)
 
 
 def scan(path: Path) -> Video:

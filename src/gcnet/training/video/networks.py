@@ -6,7 +6,6 @@ import re
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
@@ -48,9 +47,8 @@ def video_network(config: VideoConfig, classes: int) -> nn.Module:
         ValueError: an unknown backbone; weights or blocks that do not fit.
 
     Example:
-        >>> config = VideoConfig(
-        ...     data=Path("clips"), backbone="slow_only_r10", block="none", epochs=1, batch_size=2, lr=0.1, weight_decay=0.0
-        ... )
+        >>> chosen = {"backbone": "slow_only_r10", "block": "none", "batch_size": 2}
+        >>> config = VideoConfig(data=Path("clips"), epochs=1, lr=0.1, weight_decay=0, **chosen)
         >>> video_network(config, 5).layer4[0].conv1.kernel_size
         (3, 3, 3)
     """
@@ -85,7 +83,7 @@ def pretrained_video(name: str) -> dict[str, Tensor]:
     from torchvision.models import get_model_weights
 
     try:
-        return get_model_weights(name).DEFAULT.get_state_dict(progress=True)  # type: ignore[no-any-return]
+        return get_model_weights(name).DEFAULT.get_state_dict(progress=True)
     except OSError as error:
         raise ValueError(
             f"weights='pretrained': cannot be downloaded ({error}); give the path of a file instead"
@@ -116,4 +114,5 @@ class DropInput:
         self.share = share
 
     def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The inputs of the layer, the first thinned out while it trains."""
         return (functional.dropout(inputs[0], self.share, layer.training), *inputs[1:])

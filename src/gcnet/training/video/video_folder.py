@@ -106,8 +106,12 @@ def read_list(path: Path, root: Path) -> dict[str, list[Path]]:
     return {name: found[name] for name in sorted(found, key=int if numbers else None)}
 
 
-def check_videos(paths: Sequence[Path]) -> list[str]:
+def check_videos(paths: Sequence[Path], *, skip: bool = False) -> list[str]:
     """Look for the frames of every file, without decoding any.
+
+    Args:
+        paths: of the files.
+        skip: leave files that are no videos to be found, and counted, when they are loaded.
 
     Returns:
         One line for every video with a broken tail.
@@ -116,17 +120,17 @@ def check_videos(paths: Sequence[Path]) -> list[str]:
         ValueError: names the first file that is no video, and how many more there are.
     """
 
-    def look(path: Path) -> tuple[bool, str | None]:
+    def look(path: Path) -> BrokenSample | str:
         try:
             video = scan(path)
         except BrokenSample as error:
-            return True, str(error)
-        return False, f"{path}: {len(video)} frames, {video.missing} more are missing" if video.missing else None
+            return error
+        return f"{path} with {len(video)} frames and {video.missing} missing" if video.missing else ""
 
     with ThreadPoolExecutor(8) as pool:
-        remarks = [(broken, text) for broken, text in pool.map(look, paths) if text]
-    problems = [text for broken, text in remarks if broken]
-    if problems:
+        remarks = list(pool.map(look, paths))
+    problems = [remark for remark in remarks if isinstance(remark, BrokenSample)]
+    if problems and not skip:
         more = f"; {len(problems) - 1} more files have such a problem" if len(problems) > 1 else ""
-        raise ValueError(f"{problems[0]}{more}. Repair or remove it")
-    return [text for _, text in remarks if text]
+        raise ValueError(f"{problems[0]}{more}. Repair or remove it, or give on_broken='skip'")
+    return [remark for remark in remarks if isinstance(remark, str) and remark]
