@@ -12,9 +12,14 @@ from torchvision.models import resnet18
 
 import gcnet
 from gcnet.checkpoints.convert import to_theirs
-from gcnet.training.backbones import build_backbone, fit_weights, load_weights
+from gcnet.training import backbones
+from gcnet.training.backbones import build_backbone, fit_weights, read_weights
 
 SPEC = gcnet.GlobalContext.spec(ratio=1 / 4, init="published")
+
+
+def load_weights(net, path):
+    return backbones.load_weights(net, read_weights(path), source=path)
 
 
 def with_blocks(classes=3, spec=SPEC, stages="c5"):

@@ -88,34 +88,45 @@ def _find(name: str) -> tuple[str, str]:
     raise ValueError(f"backbone={name!r}: {lacking} such model{hint}")
 
 
-def load_weights(net: nn.Module, source: str) -> tuple[str, ...]:
-    """Load a file into a network with or without blocks; nothing in the file is executed.
+def read_weights(source: str) -> Contents:
+    """What a file of weights holds; nothing in it is executed.
 
-    Any format and container that ``gcnet.load`` reads, files of ``gcnet.save``, checkpoints of runs (their network),
-    and foreign layouts whose network is ours under other names. Where the file has another number of classes, or no
-    blocks, or no last layer, those of ``net`` stay as they are.
+    Args:
+        source: path or URL of any format and container that ``gcnet.load`` reads.
+
+    Raises:
+        ValueError: a file that cannot be read.
+    """
+    try:
+        return read(source)
+    except ValueError as error:
+        raise ValueError(f"weights={error}") from error
+
+
+def load_weights(net: nn.Module, contents: Contents, *, source: str) -> tuple[str, ...]:
+    """Load what a file holds into a network with or without blocks.
+
+    Files of ``gcnet.save``, checkpoints of runs (their network), and foreign layouts whose network is ours under other
+    names. Where there is another number of classes, or no blocks, or no last layer, those of ``net`` stay as they are.
 
     Args:
         net: changed in place.
-        source: path or URL.
+        contents: from :func:`read_weights`.
+        source: what the errors call it.
 
     Returns:
         Names that stayed as they were.
 
     Raises:
-        ValueError: a file that cannot be read; weights or blocks that do not fit.
+        ValueError: weights or blocks that do not fit.
 
     Example:
-        >>> import torch
-        >>> path = getfixture("tmp_path") / "weights.pth"
-        >>> torch.save({"state_dict": build_backbone("resnet18", 1000).state_dict()}, path)
-        >>> load_weights(build_backbone("resnet18", 5), str(path))
+        >>> from gcnet.checkpoints.reader import read
+        >>> contents = read({"state_dict": build_backbone("resnet18", 1000).state_dict()})
+        >>> load_weights(build_backbone("resnet18", 5), contents, source="weights.pth")
         ('fc.weight', 'fc.bias')
     """
-    try:
-        tensors, architecture = _ours(read(source), net)
-    except ValueError as error:
-        raise ValueError(f"weights={error}") from error
+    tensors, architecture = _ours(contents, net)
     _check_blocks(net, architecture, source)
     return fit_weights(net, tensors, source=source)
 

@@ -13,7 +13,7 @@ from gcnet.blocks.base import Block, check_choice
 from gcnet.models.classifiers import resnet
 from gcnet.models.factories import VIDEO, torchvision_network
 from gcnet.models.video import i3d, slow_only
-from gcnet.training.backbones import build_backbone, load_weights, read_weights
+from gcnet.training.backbones import build_backbone, fit_weights, load_weights, read_weights
 from gcnet.training.network import apply_norm_and_frozen, insert_blocks
 from gcnet.training.video.config import VideoConfig
 
@@ -54,16 +54,16 @@ def video_network(config: VideoConfig, classes: int) -> nn.Module:
     """
     backbone = config.backbone.removeprefix("torchvision:")
     check_choice("backbone", backbone, BACKBONES)
-    from_file = None if config.weights in (None, "pretrained") else read_weights(Path(str(config.weights)))
-    flat = from_file is not None and any(value.dim() == 4 for value in from_file.values())
+    from_file = None if config.weights in (None, "pretrained") else read_weights(str(config.weights))
+    flat = from_file is not None and any(value.dim() == 4 for value in from_file.tensors.values())
     if backbone in VIDEO:
         net = torchvision_network(backbone, num_classes=classes)
         if config.weights == "pretrained":
-            load_weights(net, pretrained_video(backbone), source=backbone)
+            fit_weights(net, pretrained_video(backbone), source=backbone)
     else:
         kind, depth = re.fullmatch(r"(.+)_(r\d+)", backbone).groups()  # type: ignore[union-attr]
         if config.weights == "pretrained":
-            image_net = build_backbone(f"torchvision:resnet{depth[1:]}", classes, "pretrained")
+            image_net = build_backbone(f"torchvision:resnet{depth[1:]}", classes, pretrained=True)
         else:
             image_net = resnet(**_DEPTHS[depth], num_classes=classes)
         if from_file is not None and flat:
