@@ -10,7 +10,7 @@ from gcnet.blocks.names import block_spec
 from gcnet.insertion import insert
 from gcnet.insertion.options import parse_options
 from gcnet.models.sameness import block_paths
-from gcnet.training.backbones import build_backbone, load_weights, read_weights
+from gcnet.training.backbones import build_backbone, is_download, load_weights, read_weights
 from gcnet.training.config import TrainingConfig
 from gcnet.training.distributed import is_first
 from gcnet.training.freezing import freeze
@@ -38,9 +38,9 @@ def classifier(config: TrainingConfig, classes: int) -> nn.Module:
         >>> net.fc.out_features
         5
     """
-    net = build_backbone(config.backbone, classes, pretrained=config.weights == "pretrained")
+    net = build_backbone(config.backbone, classes, config.weights if is_download(config.weights) else None)
     insert_blocks(net, config)
-    if config.weights is not None and config.weights != "pretrained":
+    if config.weights is not None and not is_download(config.weights):
         _print_new(load_weights(net, read_weights(config.weights), source=config.weights), net, config.weights)
     apply_norm_and_frozen(net, config)
     return net
