@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gcnet.recipes.table import Recipe
 from gcnet.training.classification.config import ClassificationConfig
 
 
@@ -28,3 +29,6 @@ def classification(data: Path) -> ClassificationConfig:
         weight_decay=0.05,
         warmup=1.0,
     )
+
+
+RECIPES = (Recipe(make=classification, data="a folder per class", hardware="2 CPU cores"),)
