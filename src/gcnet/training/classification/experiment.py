@@ -17,12 +17,12 @@ from gcnet.training.classification.confusion import confusion_figure, write_clas
 from gcnet.training.classification.data import find_data
 from gcnet.training.classification.image_source import ImageSource
 from gcnet.training.classification.images import SUFFIXES, LabelledImages, read_image
-from gcnet.training.classification.network import check_runs, classifier
 from gcnet.training.classification.pictures import MOST, contact_sheet
 from gcnet.training.classification.task import ClassificationTask, class_accuracy
 from gcnet.training.classification.transforms import train_transform, val_transform
 from gcnet.training.experiment import Experiment
 from gcnet.training.loading import Loader, Place
+from gcnet.training.network import classifier
 from gcnet.training.task import Task
 
 LISTED = 5  # classes in a prediction
@@ -49,7 +49,7 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
         net = classifier(self.config, len(self.classes))
         for name, size in (("image_size", self.config.image_size), ("test_size", self.config.test_size)):
             if size is not None:
-                check_runs(net, name, size)
+                _check_runs(net, name, size)
         return net
 
     def build_task(self, net: nn.Module) -> ClassificationTask:
@@ -110,6 +110,20 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
             partial.write_text(json.dumps(found, indent=2) + "\n")
         _draw(out / "predictions.png", found)
         return path
+
+
+def _check_runs(net: nn.Module, name: str, size: int) -> None:
+    """Raise ValueError unless the network takes images of this size, which the field ``name`` asks for."""
+    training = net.training
+    net.eval()
+    try:
+        with torch.no_grad():
+            net(torch.zeros(2, 3, size, size))
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{name}={size}: {type(net).__name__} does not run on such images ({reason})") from error
+    finally:
+        net.train(training)
 
 
 def image_files(inputs: Sequence[Path]) -> list[Path]:

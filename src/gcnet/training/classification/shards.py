@@ -170,7 +170,9 @@ def _count(
 
     seen = {}
     with ThreadPoolExecutor(8) as pool:
-        for shard, found in zip(shards, tqdm(pool.map(labels, shards), "counting", len(shards)), strict=True):
+        for shard, found in zip(
+            shards, tqdm(pool.map(labels, shards), "counting", len(shards), disable=None), strict=True
+        ):
             if not found:
                 raise ValueError(f"{shard}: holds no samples. Repair or remove it")
             sizes[names[shard]], seen[shard] = len(found), set(found)
