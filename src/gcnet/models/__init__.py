@@ -9,6 +9,18 @@ from gcnet.models.classifiers import resnet50, resnet101, resnext101_32x4d
 from gcnet.models.detectors import mask_rcnn
 from gcnet.models.inflate import inflate
 from gcnet.models.segmenters import segmenter
-from gcnet.models.video import slow_only_r50
+from gcnet.models.video import i3d, i3d_r50, non_local_places, slow_only, slow_only_r50
 
-__all__ = ["inflate", "mask_rcnn", "resnet50", "resnet101", "resnext101_32x4d", "segmenter", "slow_only_r50"]
+__all__ = [
+    "i3d",
+    "i3d_r50",
+    "inflate",
+    "mask_rcnn",
+    "non_local_places",
+    "resnet50",
+    "resnet101",
+    "resnext101_32x4d",
+    "segmenter",
+    "slow_only",
+    "slow_only_r50",
+]

@@ -56,7 +56,10 @@ def _resnet(model: Any) -> tuple[str, dict[str, Any]]:
         for path, module in without(block_paths(model), dict(model.named_modules())).items()
         if isinstance(module, nn.Conv3d) and module.kernel_size[0] != 1
     }
-    return "inflated", {"of": {"name": "resnet", "options": flat}, "time_kernel": kernels}
+    pools = {
+        stage: pool.kernel_size[0] for stage in STAGES if (pool := getattr(model, stage)._modules.get("time_pool"))
+    }
+    return "inflated", {"of": {"name": "resnet", "options": flat}, "time_kernel": kernels, "time_pool": pools}
 
 
 def _resnet_options(net: Any, num_classes: int) -> dict[str, Any]:
@@ -67,7 +70,7 @@ def _resnet_options(net: Any, num_classes: int) -> dict[str, Any]:
     groups = first.conv2.groups if bottleneck else 1
     frozen = type(net.bn1) is NORMS["frozen_batch"]
     return {
-        "depths": tuple(len(getattr(net, stage)) for stage in STAGES),
+        "depths": tuple(sum(name.isdigit() for name in getattr(net, stage)._modules) for stage in STAGES),
         "block": block,
         "num_classes": num_classes,
         "groups": groups,

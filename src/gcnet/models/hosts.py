@@ -25,7 +25,7 @@ _HINTS: dict[str, Mapping[str, Any]] = {
     "resnet": hints_of(resnet, left_out=("device", "return")),
     "mask_rcnn": {"backbone": dict, "conventions": str, **{name: option.kind for name, option in OPTIONS.items()}},
     "segmenter": {"backbone": dict, **hints_of(segmenter, left_out=("classifier", "return"))},
-    "inflated": {"of": dict, "time_kernel": dict},
+    "inflated": {"of": dict, "time_kernel": dict, "time_pool": dict},
     "torchvision": TORCHVISION_OPTIONS,
     "timm": TIMM_OPTIONS,
 }
@@ -68,7 +68,8 @@ class Host:
             options["backbone"] = _inner(self.name, options["backbone"], ("resnet",))
         elif self.name == "inflated":
             options["of"] = _inner(self.name, options["of"], ("resnet", "torchvision", "timm"))
-            _check_time_kernel(options.setdefault("time_kernel", {}))
+            for name in ("time_kernel", "time_pool"):
+                _check_frames(name, options.setdefault(name, {}))
         object.__setattr__(self, "options", MappingProxyType(options))
 
     @property
@@ -89,7 +90,7 @@ class Host:
                 over = mask_rcnn if self.name == "mask_rcnn" else segmenter
                 return over(Host.from_dict(options.pop("backbone")).build(device), **options)
             if self.name == "inflated":
-                return inflate(Host.from_dict(options["of"]).build(device), options["time_kernel"])
+                return inflate(Host.from_dict(options.pop("of")).build(device), **options)
             return self._by_name(torch.device(device or torch.get_default_device()), options)
         except TypeError as error:  # an option that this factory does not have
             raise ValueError(f"host {self.name!r} cannot be built with {options}: {error}") from error
@@ -155,7 +156,7 @@ def _inner(name: str, values: dict[str, Any], allowed: tuple[str, ...]) -> dict[
     return Host.from_dict(values).to_dict()
 
 
-def _check_time_kernel(kernels: dict[Any, Any]) -> None:
-    check_bounds("time_kernel", [*kernels, *kernels.values()])
-    if not all(isinstance(pattern, str) and type(frames) is int for pattern, frames in kernels.items()):
-        raise ValueError(f"time_kernel={str(kernels)[:80]} must map patterns of paths to numbers of frames")
+def _check_frames(option: str, frames_at: dict[Any, Any]) -> None:
+    check_bounds(option, [*frames_at, *frames_at.values()])
+    if not all(isinstance(path, str) and type(frames) is int for path, frames in frames_at.items()):
+        raise ValueError(f"{option}={str(frames_at)[:80]} must map patterns of paths to numbers of frames")
