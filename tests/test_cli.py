@@ -35,7 +35,9 @@ ARGUMENTS = {
     "convert": ["--list"],
     "cost": ["resnet50"],
     "demo": [],
+    "evaluate": ["runs/classification/001"],
     "export": ["resnet18", "out.pt2", "--to", "pt2"],
+    "predict": ["runs/classification/001", "a.png"],
     "train": ["classification", "--data", "photos"],
     "verify": ["a.pth", "b.pth"],
 }

@@ -22,10 +22,12 @@ VERBS = {
     "convert": Verb("gcnet.checkpoints.cli", "models", "weights of other libraries as ours and back, with a report"),
     "cost": Verb("gcnet.analysis.cli", "models", "parameters and multiply-adds of a backbone with and without a block"),
     "demo": Verb("gcnet.recipes.cli", "train", "train a plain and a GC network on context scenes and compare them"),
+    "evaluate": Verb("gcnet.recipes.cli", "train", "score the network of a run again, on its data or on other"),
     "export": Verb(
         "gcnet.export.cli", "export", "a model as ONNX, torch.export or AOTInductor program, compared with eager"
     ),
-    "train": Verb("gcnet.recipes.cli", "train", "train on your own data: gcnet train classification --data DIR"),
+    "predict": Verb("gcnet.recipes.cli", "train", "use the network of a run on images or videos"),
+    "train": Verb("gcnet.recipes.cli", "train", "train by a recipe on your own data: gcnet train RECIPE --data DIR"),
     "verify": Verb(
         "gcnet.checkpoints.verify_cli", "models", "the largest difference of two checkpoints' outputs, per stage"
     ),

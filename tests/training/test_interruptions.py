@@ -16,17 +16,19 @@ pytest.importorskip("lightning")
 from tests.training.test_run import assert_same, final
 from tests.training.toy import toy_config, train
 
-fork = multiprocessing.get_context("fork")  # the imports are done: a killed process costs no more than its training
+# A server that has imported everything and trained nothing: a killed process costs no more than its training.
+processes = multiprocessing.get_context("forkserver")
+processes.set_forkserver_preload(["tests.training.toy"])
+
+
+def work(config, run, environment):
+    os.environ.update(environment)
+    os.setpgrp()
+    train(config, run)
 
 
 def in_process(config, run, environment=()):
-    def work():
-        os.environ.update(environment)
-        os.setpgrp()
-        train(config, run)
-        os._exit(0)
-
-    process = fork.Process(target=work)
+    process = processes.Process(target=work, args=(config, run, dict(environment)))
     process.start()
     return process
 
@@ -36,7 +38,7 @@ def wait_for(condition, process):
         time.sleep(0.002)
 
 
-@pytest.mark.parametrize("workers", [0, 2])
+@pytest.mark.parametrize("workers", [0, pytest.param(2, marks=pytest.mark.slow)])
 def test_killed_again_and_again(tmp_path, workers):
     config = toy_config(tmp_path, epochs=6, workers=workers)
     expected = train(config)

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
-from gcnet.training.classification.run_old import ClassificationConfig
+from gcnet.recipes.table import Recipe
+from gcnet.training.classification.config import ClassificationConfig
 
 
 def classification(data: Path) -> ClassificationConfig:
@@ -30,3 +31,6 @@ def classification(data: Path) -> ClassificationConfig:
         warmup=0.1,
         label_smoothing=0.1,
     )
+
+
+RECIPES = (Recipe(make=classification, data="a folder per class", hardware="2 CPU cores"),)

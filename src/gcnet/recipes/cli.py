@@ -1,14 +1,13 @@
-"""``gcnet train`` and ``gcnet demo``: a recipe, any field of which can be overridden."""
+"""``gcnet train``, ``evaluate``, ``predict`` and ``demo``: a configuration, any field of which can be overridden."""
 
 from __future__ import annotations
 
+import dataclasses
 import sys
-from collections.abc import Callable
-from fractions import Fraction
 from pathlib import Path
-from typing import Any, get_args, get_origin
+from typing import Any
 
-from gcnet.blocks.base import check_choice
+from gcnet.recipes.parsing import given, guarded, parse, take_option
 
 
 def demo(argv: list[str]) -> int:
@@ -18,118 +17,129 @@ def demo(argv: list[str]) -> int:
         from gcnet.recipes.context_scenes import context_scenes
         from gcnet.training.demo.comparison import run_demo
 
-        run_demo(_parse("gcnet demo", context_scenes(), argv))
+        run_demo(parse("gcnet demo", context_scenes(), argv))
 
-    return _guarded("gcnet demo", run)
+    return guarded("gcnet demo", run)
 
 
 def train(argv: list[str]) -> int:
-    """``gcnet train classification --data DIR --epochs 3``, or ``--resume RUN``."""
-    tasks = {"classification": _classification}
+    """``gcnet train RECIPE --data DIR --epochs 3``, or ``gcnet train --resume RUN``."""
     if not argv or argv[0] in ("-h", "--help"):
-        print(f"usage: gcnet train TASK [options]\n\ntasks: {', '.join(tasks)}\n\noptions: gcnet train TASK --help")
+        print(
+            "usage: gcnet train RECIPE [--data DIR] [--run DIR] [options]\n"
+            "       gcnet train --resume RUN [options]\n\n"
+            "recipes: gcnet recipes\noptions: gcnet train RECIPE --help\n\n"
+            "--run DIR trains in that folder, or goes on there if it holds a run: the same command can be started\n"
+            "again after any interruption. --resume RUN does the same with the configuration saved in the run."
+        )
         raise SystemExit(0 if argv else 2)
-
-    def run() -> None:
-        check_choice("task", argv[0], tasks)
-        tasks[argv[0]](argv[1:])
-
-    return _guarded("gcnet train", run)
+    return guarded("gcnet train", lambda: _stopping("gcnet train", argv))
 
 
-def _classification(argv: list[str]) -> None:
+def _stopping(program: str, argv: list[str]) -> None:
+    """Train; a stopped training is one line and exit status 1."""
+    from gcnet.training.run import TrainingStopped
+
+    try:
+        _train(argv)
+    except TrainingStopped as error:
+        print(f"{program}: {error}", file=sys.stderr)
+        raise SystemExit(1) from None
+
+
+def _train(argv: list[str]) -> None:
     import tyro
 
-    from gcnet.recipes.classification import classification
-    from gcnet.training.classification.run_old import ClassificationConfig, run_classification
+    from gcnet.recipes.table import find_recipe
+    from gcnet.training.run import train as train_run
+    from gcnet.training.run_folder import load_config
 
-    resume, argv = _take_option(argv, "--resume")
-    base = ClassificationConfig.load(Path(resume)) if resume else classification(tyro.MISSING)
-    note = "With --resume RUN, a run goes on from its last finished epoch, in its own folder and with its own settings."
-    run_classification(_parse("gcnet train classification", base, argv, note), Path(resume) if resume else None)
-
-
-def _take_option(argv: list[str], name: str) -> tuple[str | None, list[str]]:
-    """The value of an option that decides on the defaults of the others, and the arguments without it."""
-    for index, argument in enumerate(argv):
-        if argument == name:
-            if index + 1 == len(argv):
-                raise ValueError(f"{name} needs the folder of a run, such as runs/classification/001")
-            return argv[index + 1], argv[:index] + argv[index + 2 :]
-        if argument.startswith(name + "="):
-            return argument.partition("=")[2], argv[:index] + argv[index + 1 :]
-    return None, argv
-
-
-def _parse(program: str, default: Any, argv: list[str], note: str = "") -> Any:
-    """``default`` with the fields that ``argv`` names replaced: tuples as ``a,b,c``, numbers also as ``1/16``."""
-    import tyro
-    from tyro.constructors import ConstructorRegistry, PrimitiveConstructorSpec, PrimitiveTypeInfo
-
-    registry = ConstructorRegistry()
-
-    @registry.primitive_rule
-    def number(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[float] | None:
-        if info.type is not float:
-            return None
-        return PrimitiveConstructorSpec(
-            nargs=1,
-            metavar="NUMBER",
-            instance_from_str=lambda words: _number(words[0]),
-            is_instance=lambda value: isinstance(value, int | float),
-            str_from_instance=lambda value: [f"{value:g}"],
-        )
-
-    @registry.primitive_rule
-    def names(info: PrimitiveTypeInfo) -> PrimitiveConstructorSpec[tuple[str, ...]] | None:
-        if (get_origin(info.type), get_args(info.type)) != (tuple, (str, ...)):
-            return None
-        return PrimitiveConstructorSpec(
-            nargs=1,
-            metavar="A,B,...",
-            instance_from_str=lambda words: tuple(filter(None, words[0].split(","))),
-            is_instance=lambda value: isinstance(value, tuple),
-            str_from_instance=lambda value: [",".join(value)],
-        )
-
-    doc = (type(default).__doc__ or "").partition("\n")[0]
-    return tyro.cli(
-        type(default),
-        prog=program,
-        description=f"{doc} {note}".strip(),
-        args=argv,
-        default=default,
-        registry=registry,
-        config=(tyro.conf.FlagConversionOff,),
-    )
+    resume, argv = take_option(argv, "--resume", "the folder of a run, such as runs/classification/001")
+    run, argv = take_option(argv, "--run", "a folder")
+    if resume and run:
+        raise ValueError(f"--resume {resume} and --run {run}: give one of them")
+    named = argv[0] if argv and not argv[0].startswith("-") else None
+    options = argv[1:] if named else argv
+    recipe = find_recipe(named) if named else None
+    if resume:
+        base: Any = load_config(Path(resume))
+        if recipe is not None and type(recipe.make(Path())) is not type(base):
+            raise ValueError(f"resume={resume}: is a run of {base.task}; leave {named!r} out")
+    elif recipe is not None:
+        scenes = Path("runs/scenes") / recipe.name if recipe.scenes else None
+        base = recipe.make(scenes or tyro.MISSING)
+    else:
+        raise ValueError("give a recipe first (gcnet recipes lists them), or --resume RUN")
+    config = parse(f"gcnet train {named or base.task}", without_alternatives(base, options), options)
+    if recipe is not None and recipe.scenes and not resume and not given(options, "data"):
+        _make_scenes(config, recipe.scenes)
+    folder = resume or run
+    train_run(config, Path(folder) if folder else None)
 
 
-def _number(text: str) -> float:
-    try:
-        return float(Fraction(text))
-    except ZeroDivisionError:
-        raise ValueError(f"{text} divides by zero") from None
+def without_alternatives(config: Any, argv: list[str]) -> Any:
+    """The defaults of a recipe without those that an option given instead replaces: match or stages, steps or not."""
+    clear: dict[str, Any] = {}
+    for name, other in (
+        ("match", "stages"),
+        ("stages", "match"),
+        ("warmup", "warmup_steps"),
+        ("warmup_steps", "warmup"),
+    ):
+        if given(argv, name) and not given(argv, other):
+            clear[other] = type(getattr(config, other))()
+    if given(argv, "schedule") and not given(argv, "milestones"):
+        clear |= {"milestones": (), "schedule": "cosine"}
+    return dataclasses.replace(config, **clear)
 
 
-def _guarded(program: str, run: Callable[[], None]) -> int:
-    """Exit status of ``run``: a user's mistake becomes one line, Ctrl-C a clear message. The parser ends by itself."""
-    try:
-        run()
-    except KeyboardInterrupt as interrupt:
-        print(f"\n{str(interrupt) or 'Stopped.'}", file=sys.stderr)
-        return 130
-    except ModuleNotFoundError as error:
-        print(f'{program} needs {error.name!r}: pip install "gcnet[train]"', file=sys.stderr)
-        return 1
-    except (ValueError, OSError) as error:
-        print(f"{program}: {_last_line(error)}", file=sys.stderr)
-        return 2
-    return 0
+def _make_scenes(config: Any, settings: Any) -> None:
+    """Write the scenes a recipe is about, unless they are there; other processes wait for the first."""
+    import time
+
+    from gcnet.training.distributed import is_first
+    from gcnet.training.scenes.make import make_scenes
+
+    if is_first():
+        make_scenes(config.task, config.data, settings, reuse=True)
+    while not (config.data / "meta.json").exists():
+        time.sleep(0.5)
 
 
-def _last_line(error: Exception) -> str:
-    """The message; of an error in a process that loads data, the part after its traceback."""
-    text = str(error)
-    if not text.startswith("Caught "):
-        return text
-    return text.strip().splitlines()[-1].partition(": ")[2]
+def evaluate(argv: list[str]) -> int:
+    """``gcnet evaluate RUN [--data DIR] [--checkpoint last]``: score a trained network again."""
+
+    def run(argv: list[str] = argv) -> None:
+        from gcnet.training.evaluate import evaluate as evaluate_run
+        from gcnet.training.run_folder import load_config
+
+        checkpoint, argv = take_option(argv, "--checkpoint", "best or last")
+        folder = Path(argv[0])
+        config = parse(f"gcnet evaluate {folder}", load_config(folder), argv[1:])
+        evaluate_run(folder, config, checkpoint or "best")
+
+    return _with_run("evaluate", "[--data DIR] [--checkpoint best|last]", argv, run)
+
+
+def predict(argv: list[str]) -> int:
+    """``gcnet predict RUN INPUT... [--out DIR]``: use a trained network on files."""
+
+    def run(argv: list[str] = argv) -> None:
+        from gcnet.training.evaluate import predict as predict_run
+        from gcnet.training.run_folder import load_config
+
+        checkpoint, argv = take_option(argv, "--checkpoint", "best or last")
+        out, argv = take_option(argv, "--out", "a folder")
+        first = next((at for at, argument in enumerate(argv) if argument.startswith("-")), len(argv))
+        folder, inputs = Path(argv[0]), [Path(word) for word in argv[1:first]]
+        config = parse(f"gcnet predict {folder} INPUT...", load_config(folder), argv[first:])
+        predict_run(folder, config, inputs, Path(out) if out else None, checkpoint or "best")
+
+    return _with_run("predict", "INPUT... [--out DIR] [--checkpoint best|last]", argv, run)
+
+
+def _with_run(verb: str, arguments: str, argv: list[str], run: Any) -> int:
+    if not argv or argv[0].startswith("-"):
+        print(f"usage: gcnet {verb} RUN {arguments} [options]\n\noptions: gcnet {verb} RUN --help")
+        raise SystemExit(0 if argv and argv[0] in ("-h", "--help") else 2)
+    return guarded(f"gcnet {verb}", run)

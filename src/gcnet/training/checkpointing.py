@@ -9,8 +9,8 @@ from typing import Any
 
 import torch
 from lightning.fabric.plugins import TorchCheckpointIO
-from lightning.pytorch import LightningModule, Trainer
-from lightning.pytorch.callbacks import ModelCheckpoint
+from lightning.pytorch import Trainer
+from lightning.pytorch.callbacks import Checkpoint
 
 from gcnet.files import whole_file
 
@@ -26,55 +26,52 @@ class WholeFiles(TorchCheckpointIO):
             torch.save(checkpoint, partial)
 
 
-class RunCheckpoint(ModelCheckpoint):
+class RunCheckpoint(Checkpoint):
     """``best.ckpt`` by a score and ``last.ckpt``, after every epoch; ``last.ckpt`` also within an epoch.
-
-    The run may have been moved or copied since they were written.
 
     Args:
         folder: of the checkpoints.
         score: logged metric, the larger the better.
         minutes: between checkpoints within an epoch.
+
+    Attributes:
+        best: the best score so far, None before the first; part of the checkpoint.
     """
 
     def __init__(self, folder: Path, score: str, minutes: float) -> None:
-        super().__init__(
-            folder,
-            filename="best",
-            monitor=score,
-            mode="max",
-            save_last=True,
-            save_on_train_epoch_end=True,
-            enable_version_counter=False,
-        )
+        self.folder = folder
+        self.score = score
         self.minutes = minutes
+        self.best: float | None = None
         self._saved_at = time.monotonic()
 
-    def on_train_batch_end(self, trainer: Trainer, pl_module: LightningModule, *arguments: Any) -> None:
+    def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Save if it is time, between two steps of the optimizer, unless the epoch's own checkpoint follows."""
         batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
         between_steps = batches % trainer.accumulate_grad_batches == 0
         due = trainer.strategy.broadcast(time.monotonic() - self._saved_at >= 60 * self.minutes)
         if due and between_steps and batches < trainer.num_training_batches:
-            trainer.save_checkpoint(Path(str(self.dirpath)) / "last.ckpt")
-            self._saved_at = time.monotonic()
+            self._save(trainer, "last")
 
-    def on_train_epoch_end(self, trainer: Trainer, pl_module: LightningModule) -> None:
-        """Save the epoch."""
-        super().on_train_epoch_end(trainer, pl_module)
+    def on_train_epoch_end(self, trainer: Trainer, *_: Any) -> None:
+        """Save the epoch, after its validation."""
+        score = float(trainer.callback_metrics[self.score])
+        if self.best is None or score > self.best:
+            self.best = score
+            self._save(trainer, "best")
+        self._save(trainer, "last")
+
+    def _save(self, trainer: Trainer, name: str) -> None:
+        trainer.save_checkpoint(self.folder / f"{name}.ckpt")
         self._saved_at = time.monotonic()
 
+    def state_dict(self) -> dict[str, Any]:
+        """The best score."""
+        return {"best": self.best}
+
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Take over the best score and path, in the folder as it is now."""
-        folder = Path(self.dirpath or ".")
-
-        def moved(path: str) -> str:
-            return str(folder / Path(path).name) if path else path
-
-        paths = ("best_model_path", "kth_best_model_path", "last_model_path")
-        best = {moved(path): score for path, score in state_dict["best_k_models"].items()}
-        here = {name: moved(state_dict[name]) for name in paths}
-        super().load_state_dict({**state_dict, **here, "best_k_models": best, "dirpath": self.dirpath})
+        """Take it over."""
+        self.best = state_dict["best"]
 
 
 def checkpoint_path(run: Path, name: str = "last") -> Path:
@@ -101,4 +98,4 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
             raise ValueError("not of a run")
     except Exception as error:
         raise ValueError(f"{path} is damaged or no checkpoint of a run ({type(error).__name__}: {error})") from error
-    return checkpoint  # type: ignore[no-any-return]
+    return checkpoint

@@ -42,7 +42,6 @@ def evaluate(run: Path, config: TrainingConfig, checkpoint: str = "best") -> dic
         task = _trained(experiment, saved)
         folder = new_run_folder(run / "evaluations") if is_first() else run
         trainer = build_trainer(dataclasses.replace(config, loggers=(), ema=None), folder, [])
-        trainer.enable_progress_bar = True
         data = RunData(experiment)
         scores = {
             name: float(value) for name, value in trainer.validate(task, datamodule=data, verbose=False)[0].items()

@@ -83,4 +83,5 @@ class Experiment(ABC, Generic[Config]):
 def open_experiment(config: TrainingConfig, classes: Sequence[str] | None = None) -> Experiment[TrainingConfig]:
     """The experiment of a configuration's task; see :class:`Experiment`."""
     module = import_module(f"gcnet.training.{config.task}.experiment")
-    return module.EXPERIMENT(config, classes)  # type: ignore[no-any-return]
+    experiment: Experiment[TrainingConfig] = module.EXPERIMENT(config, classes)
+    return experiment

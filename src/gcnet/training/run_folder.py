@@ -89,7 +89,8 @@ def load_config(run: Path) -> TrainingConfig:
         task = values.pop("task")
         check_choice("task", task, TASKS)
         module = import_module(f"gcnet.training.{task}.config")
-        return TypeAdapter(module.CONFIG).validate_python(values, strict=False)  # type: ignore[no-any-return]
+        config: TrainingConfig = TypeAdapter(module.CONFIG).validate_python(values, strict=False)
+        return config
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "config"

@@ -12,7 +12,7 @@ from typing import Any
 import lightning
 import torch
 import torchvision
-from lightning.pytorch import LightningModule, Trainer
+from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Callback
 
 from gcnet import __version__, insertion
@@ -38,9 +38,7 @@ class Meter(Callback):
         """Start the clock."""
         self._since = self._since or time.perf_counter()
 
-    def on_train_batch_end(
-        self, trainer: Trainer, pl_module: LightningModule, outputs: Any, batch: Any, *_: Any
-    ) -> None:
+    def on_train_batch_end(self, trainer: Trainer, pl_module: Any, outputs: Any, batch: Any, *_: Any) -> None:
         """Count the batch, and the time since the last one."""
         now = time.perf_counter()
         self.seconds += now - (self._since or now)

@@ -16,6 +16,7 @@ import torch
 from lightning.pytorch import LightningDataModule, LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback, EMAWeightAveraging, LearningRateMonitor
 from lightning.pytorch.loggers import CSVLogger, Logger, TensorBoardLogger
+from torch.utils.data import DataLoader
 
 from gcnet.blocks.base import check_choice
 from gcnet.training.checkpointing import WholeFiles
@@ -77,7 +78,7 @@ def build_logger(name: str, folder: Path) -> Logger:
         return TensorBoardLogger(folder, name="", version="tensorboard")
     kind = getattr(importlib.import_module(f"lightning.pytorch.loggers.{name}"), OTHER_LOGGERS[name])
     options = {"save_dir": str(folder)} if "save_dir" in inspect.signature(kind).parameters else {}
-    return kind(**options)  # type: ignore[no-any-return]
+    return kind(**options)
 
 
 def resolve_precision(precision: str) -> str:
@@ -109,6 +110,7 @@ def quiet_lightning() -> Iterator[None]:
                 ".*lower value for log_every_n_steps.*",
                 ".*exists and is not empty.*",  # resuming writes on into the run's own folder
                 ".*isinstance.*LeafSpec.*",  # Lightning's use of a renamed part of torch
+                ".*sync_dist=True.*",  # torchmetrics and Task synchronise by themselves
                 ".*in eval mode at the start of training.*",  # frozen parts and fixed norms are meant to be
             ):
                 warnings.filterwarnings("ignore", message=advice)
@@ -131,7 +133,12 @@ def cpu_threads(count: int) -> Iterator[None]:
         torch.set_num_threads(before)
 
 
-def fit(trainer: Trainer, task: LightningModule, *data: Any, resume: Path | None = None) -> None:
+def fit(
+    trainer: Trainer,
+    task: LightningModule,
+    data: LightningDataModule | tuple[DataLoader[Any], DataLoader[Any]],
+    resume: Path | None = None,
+) -> None:
     """``trainer.fit``; Ctrl-C raises KeyboardInterrupt here, where Lightning would end the process.
 
     Args:
@@ -141,9 +148,13 @@ def fit(trainer: Trainer, task: LightningModule, *data: Any, resume: Path | None
         resume: Lightning checkpoint to continue from.
     """
     on_interrupt = signal.getsignal(signal.SIGINT)
-    module = {"datamodule": data[0]} if isinstance(data[0], LightningDataModule) else {}
+    loaders: dict[str, Any] = (
+        {"datamodule": data}
+        if isinstance(data, LightningDataModule)
+        else {"train_dataloaders": data[0], "val_dataloaders": data[1]}
+    )
     try:
-        trainer.fit(task, *(() if module else data), **module, ckpt_path=resume, weights_only=True if resume else None)
+        trainer.fit(task, **loaders, ckpt_path=resume, weights_only=True if resume else None)
     except SystemExit:
         if not trainer.interrupted:
             raise

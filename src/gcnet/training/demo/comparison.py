@@ -135,7 +135,7 @@ def train_one(
     )
     order = torch.Generator().manual_seed(seed)
     train_loader = DataLoader(train, config.batch_size, shuffle=True, drop_last=True, generator=order)
-    fit(trainer, task, train_loader, DataLoader(val, 100))
+    fit(trainer, task, (train_loader, DataLoader(val, 100)))
     seconds = time.perf_counter() - started
     net = net.cpu().eval()
     torch.save(net.state_dict(), run / "weights.pt")
