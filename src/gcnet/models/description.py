@@ -10,11 +10,12 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.resnet import ResNet
 
 from gcnet.insertion.attach import original_class
-from gcnet.models.classifiers import BLOCKS, NORMS
+from gcnet.models.classifiers import BLOCKS, NORMS, output_stride_of
 from gcnet.models.detector_options import OPTIONS, SINGLE_STAGE, detector_options, options_of
 from gcnet.models.detectors import STAGES
 from gcnet.models.factories import SEGMENTATION, torchvision_names
 from gcnet.models.sameness import block_paths, without
+from gcnet.models.segmenters import HEADS, segmenter_options
 
 
 def candidates(model: nn.Module) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -32,6 +33,9 @@ def _ours(model: Any, kind: type[nn.Module]) -> Iterator[tuple[str, dict[str, An
     elif kind is MaskRCNN:
         body = {"name": "resnet", "options": _resnet_options(model.backbone.body, 0)}
         yield "mask_rcnn", {"backbone": body, **detector_options(model)}
+    elif kind in HEADS.values():
+        body = {"name": "resnet", "options": _resnet_options(model.backbone, 0)}
+        yield "segmenter", {"backbone": body, **segmenter_options(model)}
 
 
 def _named(model: Any, kind: type[nn.Module]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -72,6 +76,7 @@ def _resnet_options(net: Any, num_classes: int) -> dict[str, Any]:
         "groups": groups,
         "width_per_group": first.conv1.out_channels // groups,
         "stride_in_1x1": bottleneck and net.layer2[0].conv1.stride[-1] != 1,
+        "output_stride": output_stride_of(net),
         "norm": "frozen_batch" if frozen else "batch",
         "norm_eps": net.bn1.eps,
     }

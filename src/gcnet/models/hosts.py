@@ -18,16 +18,18 @@ from gcnet.models.detectors import mask_rcnn
 from gcnet.models.factories import TIMM_OPTIONS, TORCHVISION_OPTIONS, timm_network, torchvision_network
 from gcnet.models.inflate import inflate
 from gcnet.models.sameness import block_paths, first_difference
+from gcnet.models.segmenters import segmenter
 
-#: Family -> option -> type. The first option of the first three is required.
+#: Family -> option -> type. The first option of the first four is required.
 _HINTS: dict[str, Mapping[str, Any]] = {
     "resnet": hints_of(resnet, left_out=("device", "return")),
     "mask_rcnn": {"backbone": dict, "conventions": str, **{name: option.kind for name, option in OPTIONS.items()}},
+    "segmenter": {"backbone": dict, **hints_of(segmenter, left_out=("classifier", "return"))},
     "inflated": {"of": dict, "time_kernel": dict, "time_pool": dict},
     "torchvision": TORCHVISION_OPTIONS,
     "timm": TIMM_OPTIONS,
 }
-_REQUIRED = {"resnet": "depths", "mask_rcnn": "backbone", "inflated": "of"}
+_REQUIRED = {"resnet": "depths", "mask_rcnn": "backbone", "segmenter": "backbone", "inflated": "of"}
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Host:
 
     Attributes:
         name: ``"resnet"`` (:func:`gcnet.models.classifiers.resnet`), ``"mask_rcnn"``
-            (:func:`gcnet.models.mask_rcnn` over the host that is its option ``backbone``), ``"inflated"``
-            (:func:`gcnet.models.inflate` of the host that is its option ``of``), ``"torchvision:NAME"`` or
-            ``"timm:NAME"``.
+            (:func:`gcnet.models.mask_rcnn` over the host that is its option ``backbone``), ``"segmenter"``
+            (:func:`gcnet.models.segmenter`, likewise), ``"inflated"`` (:func:`gcnet.models.inflate` of the host that is
+            its option ``of``), ``"torchvision:NAME"`` or ``"timm:NAME"``.
         options: plain values; hosts within are given as ``{"name": ..., "options": {...}}``.
 
     Raises:
@@ -62,7 +64,7 @@ class Host:
         required = _REQUIRED.get(self._family)
         if required and required not in options:
             raise ValueError(f"host {self.name!r} needs the option {required!r}")
-        if self.name == "mask_rcnn":
+        if "backbone" in options:
             options["backbone"] = _inner(self.name, options["backbone"], ("resnet",))
         elif self.name == "inflated":
             options["of"] = _inner(self.name, options["of"], ("resnet", "torchvision", "timm"))
@@ -84,8 +86,9 @@ class Host:
         try:
             if self.name == "resnet":
                 return resnet(**options, device=device)
-            if self.name == "mask_rcnn":
-                return mask_rcnn(Host.from_dict(options.pop("backbone")).build(device), **options)
+            if "backbone" in options:
+                over = mask_rcnn if self.name == "mask_rcnn" else segmenter
+                return over(Host.from_dict(options.pop("backbone")).build(device), **options)
             if self.name == "inflated":
                 return inflate(Host.from_dict(options.pop("of")).build(device), **options)
             return self._by_name(torch.device(device or torch.get_default_device()), options)

@@ -41,7 +41,7 @@ class TrainingConfig:
         added_lr: of the inserted blocks, scaled likewise; None for the same as the host.
         weight_decay: of the parameters that decay.
         decay_all: norms and biases decay as well, as in the published COCO recipes.
-        schedule: cosine, steps or constant, after the warm-up.
+        schedule: cosine, poly (of power 0.9), steps or constant, after the warm-up.
         milestones: epochs after which steps multiplies the rate by ``gamma``.
         gamma: factor of steps.
         warmup: epochs in which the rate rises linearly.
@@ -116,7 +116,7 @@ class TrainingConfig:
         check_choice("init", self.init, ("identity", "published"))
         check_choice("norm", self.norm, ("batch", "fixed", "sync"))
         check_choice("optimizer", self.optimizer, ("adamw", "sgd"))
-        check_choice("schedule", self.schedule, ("cosine", "steps", "constant"))
+        check_choice("schedule", self.schedule, ("cosine", "poly", "steps", "constant"))
         check_choice("on_broken", self.on_broken, ("error", "skip"))
         check_choice("precision", self.precision, PRECISIONS)
         for part in self.frozen:

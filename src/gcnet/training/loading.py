@@ -122,11 +122,11 @@ class _SeededItems(Dataset[Any]):
 
 @dataclass(frozen=True)
 class Collate:
-    """Collates the samples that could be read."""
+    """Collates the samples that could be read, and names the others."""
 
     collate: Callable[[list[Any]], Any]
 
-    def __call__(self, samples: list[Any]) -> Collated:
+    def __call__(self, samples: list[Any]) -> Collated:  # noqa: D102
         good = [sample for sample in samples if not isinstance(sample, BrokenSample)]
         broken = tuple(str(sample) for sample in samples if isinstance(sample, BrokenSample))
         return Collated(self.collate(good) if good else None, broken)

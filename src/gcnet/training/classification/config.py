@@ -17,7 +17,9 @@ class ClassificationConfig(TrainingConfig):
     Attributes:
         train_shards: training shards outside ``data``: paths or URLs, such as ``https://host/train-{000..099}.tar``.
         val_shards: validation shards, likewise.
-        shard_buffer: samples that each process that loads shards holds in memory and draws from.
+        shard_lanes: shards that each process reads side by side; the order of the samples depends on it. Best a
+            multiple of ``workers``.
+        shard_buffer: samples that each process holds in memory and draws from, over all lanes.
         image_column: of a Hugging Face data set, or file extension within shards, where there are several.
         label_column: of a Hugging Face data set, or file extension or JSON key within shards, where there are several.
         val_fraction: share of each class that validates, where the data has no split of its own.
@@ -44,7 +46,8 @@ class ClassificationConfig(TrainingConfig):
 
     train_shards: str | None = None
     val_shards: str | None = None
-    shard_buffer: int = 2000
+    shard_lanes: int = 4
+    shard_buffer: int = 4000
     image_column: str | None = None
     label_column: str | None = None
     val_fraction: float = 0.2
@@ -67,7 +70,7 @@ class ClassificationConfig(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("interpolation", self.interpolation, ("bilinear", "bicubic"))
-        self.check_at_least(1, "image_size", "shard_buffer")
+        self.check_at_least(1, "image_size", "shard_lanes", "shard_buffer")
         self.check_at_least(0, "pixel_jitter", "mixup", "cutmix")
         for name in ("test_size", "test_resize"):
             value = getattr(self, name)
@@ -102,3 +105,6 @@ class ClassificationConfig(TrainingConfig):
     def resize(self) -> int:
         """Short side of a validation image before its centre is cut out, in pixels."""
         return self.test_resize or round(self.crop * 8 / 7)
+
+
+CONFIG = ClassificationConfig

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import nn
@@ -14,7 +15,9 @@ from gcnet.training import loading
 from gcnet.training.classification.config import ClassificationConfig
 from gcnet.training.classification.confusion import confusion_figure, write_classes
 from gcnet.training.classification.data import find_data
-from gcnet.training.classification.images import LabelledImages, read_image
+from gcnet.training.classification.image_source import ImageSource
+from gcnet.training.classification.images import SUFFIXES, LabelledImages, read_image
+from gcnet.training.classification.network import check_runs, classifier
 from gcnet.training.classification.pictures import MOST, contact_sheet
 from gcnet.training.classification.task import ClassificationTask, class_accuracy
 from gcnet.training.classification.transforms import train_transform, val_transform
@@ -26,19 +29,16 @@ LISTED = 5  # classes in a prediction
 
 
 class ClassificationExperiment(Experiment[ClassificationConfig]):
-    """Images in folders, shards or Hugging Face data sets; a classifier with or without blocks.
+    """Images in folders, shards or Hugging Face data sets; a classifier with or without blocks."""
 
-    Args:
-        config: what to train.
-    """
+    data: ImageSource
 
-    def __init__(self, config: ClassificationConfig) -> None:
-        super().__init__(config)
-        self.data = find_data(config)
-        self.classes = self.data.classes
-        self.summary = self.data.summary
-        if config.check_files:
+    def open_data(self) -> tuple[tuple[str, ...], str]:
+        """Find the images, look at them if asked for."""
+        self.data = find_data(self.config)
+        if self.config.check_files:
             self.data.check()
+        return self.data.classes, self.data.summary
 
     def build_network(self) -> nn.Module:
         """The backbone with weights and blocks, tried on one image.
@@ -49,7 +49,7 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
         net = classifier(self.config, len(self.classes))
         for name, size in (("image_size", self.config.image_size), ("test_size", self.config.test_size)):
             if size is not None:
-                _check_runs(net, name, size)
+                check_runs(net, name, size)
         return net
 
     def build_task(self, net: nn.Module) -> ClassificationTask:
@@ -87,32 +87,63 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
 
         Args:
             task: trained, in eval mode, on its device.
-            inputs: image files.
+            inputs: image files, or folders of them.
             out: an existing folder.
 
         Raises:
+            FileNotFoundError: a folder without images.
             BrokenSample: an image that cannot be read, by name.
         """
-        numbered = LabelledImages([(path, index) for index, path in enumerate(inputs)], val_transform(self.config))
+        files = image_files(inputs)
         found = []
         with torch.inference_mode():
-            for images, numbers in loading.val_loader(numbered, self.config):
-                probabilities, best = task(images.to(task.device)).float().softmax(1).topk(min(LISTED, len(task.classes)))
-                for number, row, indices in zip(numbers.tolist(), probabilities.tolist(), best.tolist(), strict=True):
-                    likeliest = [
+            for images, numbers in loading.val_loader(_numbered(files, self.config), self.config):
+                likeliest = task(images.to(task.device)).float().softmax(1).topk(min(LISTED, len(task.classes)))
+                for number, *answer in zip(numbers.tolist(), *(part.tolist() for part in likeliest), strict=True):
+                    classes = [
                         {"class": task.classes[index], "probability": probability}
-                        for index, probability in zip(indices, row, strict=True)
+                        for probability, index in zip(*answer, strict=True)
                     ]
-                    found.append({"file": str(inputs[number]), "classes": likeliest})
+                    found.append({"file": str(files[number]), "classes": classes})
         path = out / "predictions.json"
         with whole_file(path) as partial:
             partial.write_text(json.dumps(found, indent=2) + "\n")
-        shown = found[:MOST]
-        captions = [f"{one['classes'][0]['class']}  {one['classes'][0]['probability']:.0%}" for one in shown]
-        pictures = [_thumbnail(Path(one["file"])) for one in shown]
-        title = f"the first {MOST} of {len(found)} images" if len(found) > MOST else f"{len(found)} images"
-        contact_sheet(out / "predictions.png", pictures, captions, title)
+        _draw(out / "predictions.png", found)
         return path
+
+
+def image_files(inputs: Sequence[Path]) -> list[Path]:
+    """The files given, and the image files in the folders given.
+
+    Raises:
+        FileNotFoundError: a folder without images.
+    """
+    files: list[Path] = []
+    for path in inputs:
+        inside = (
+            sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
+        )
+        if not inside:
+            raise FileNotFoundError(f"{path}: folder without images ({', '.join(SUFFIXES)})")
+        files += inside
+    return files
+
+
+def _numbered(files: Sequence[Path], config: ClassificationConfig) -> LabelledImages:
+    return LabelledImages([(path, number) for number, path in enumerate(files)], val_transform(config))
+
+
+def _draw(path: Path, found: Sequence[dict[str, Any]]) -> None:
+    """The first pictures with their likeliest classes."""
+    pictures, captions = [], []
+    for prediction in found[:MOST]:
+        picture = read_image(Path(prediction["file"]))
+        picture.thumbnail((200, 200))
+        pictures.append(picture)
+        likeliest = prediction["classes"][0]
+        captions.append(f"{likeliest['class']}  {likeliest['probability']:.0%}")
+    title = f"the first {MOST} of {len(found)} images" if len(found) > MOST else f"{len(found)} images"
+    contact_sheet(path, pictures, captions, title)
 
 
 EXPERIMENT = ClassificationExperiment

@@ -103,7 +103,9 @@ def find_rows(config: ClassificationConfig) -> HubFolder:
     train = splits.get("train") if len(splits) > 1 else next(iter(splits.values()))
     held_out = next((splits[name] for name in ("validation", "val", "valid", "test") if name in splits), None)
     if train is None or (len(splits) > 1 and held_out is None):
-        raise ValueError(f"data={config.data}: has the splits {', '.join(splits)}; expected train and validation or test")
+        raise ValueError(
+            f"data={config.data}: has the splits {', '.join(splits)}; expected train and validation or test"
+        )
     image = _column(config.data, train, "image_column", config.image_column, _is_image)
     label = _column(config.data, train, "label_column", config.label_column, _is_label)
     classes, numbers = _labels(config.data, train, label)
@@ -164,9 +166,7 @@ def _column(root: Path, table: Any, field: str, given: str | None, fits: Any) ->
     return found[0]
 
 
-def _labels(
-    root: Path, table: Any, column: str, classes: Sequence[str] = ()
-) -> tuple[tuple[str, ...], list[int]]:
+def _labels(root: Path, table: Any, column: str, classes: Sequence[str] = ()) -> tuple[tuple[str, ...], list[int]]:
     """Names of the classes, and the label of every row as a place in them."""
     values = list(table[column])
     if None in values:

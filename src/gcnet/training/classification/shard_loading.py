@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Any
 
 import torch
 from torch import Tensor
@@ -21,8 +20,8 @@ from gcnet.training.randomness import mix, seeded
 class ShardBatches(Dataset[Collated]):
     """Whole batches by epoch and number.
 
-    Lanes stay open from one batch to the next. A batch out of turn is found by reading on to it without decoding what
-    lies before it, whole shards left out.
+    Lanes stay open from one batch to the next. A batch further on is found by reading on to it without decoding what
+    lies before it; one that a lane begins with, as after an interruption, by leaving out whole shards as well.
 
     Args:
         shards: paths or URLs.
@@ -45,20 +44,22 @@ class ShardBatches(Dataset[Collated]):
         self.places = {name: index for index, name in enumerate(classes)}
         self.transform = transform
         self.config = config
-        self._open: dict[int, tuple[Ticket, Iterator[tuple[int, RawSample]]]] = {}
+        self._open: dict[int, tuple[int, int, Iterator[tuple[int, RawSample]]]] = {}  # by lane: epoch, turns, rest
 
     def __len__(self) -> int:
         return self.plan.batches
 
     def __getitem__(self, ticket: Ticket) -> Collated:
         turn, lane = divmod(ticket.sample, self.plan.lanes)
-        self._open = {lane: read for lane, read in self._open.items() if read[0].epoch == ticket.epoch}
-        expected, samples = self._open.pop(lane, (None, iter(())))
-        if ticket != expected:
-            samples = self._read(ticket.epoch, lane, skip=turn * self.plan.batch_size)
-        batch = [self._load(ticket.epoch, *found) for found in islice(samples, self.plan.batch_size)]
-        self._open[lane] = ticket._replace(sample=ticket.sample + self.plan.lanes), samples
-        return Collate(default_collate)(batch)
+        size = self.plan.batch_size
+        self._open = {lane: read for lane, read in self._open.items() if read[0] == ticket.epoch}
+        _, turns, samples = self._open.get(lane, (ticket.epoch, turn + 1, iter(())))
+        if turn < turns:
+            samples = self._read(ticket.epoch, lane, skip=turn * size)
+            turns = turn
+        found = list(islice(samples, (turn - turns) * size, (turn - turns + 1) * size))
+        self._open[lane] = ticket.epoch, turn + 1, samples
+        return Collate(default_collate)([self._load(ticket.epoch, *sample) for sample in found])
 
     def _read(self, epoch: int, lane: int, skip: int) -> Iterator[tuple[int, RawSample]]:
         """Samples of a lane in the planned order, each with its number in the whole set."""
@@ -67,8 +68,8 @@ class ShardBatches(Dataset[Collated]):
         held: dict[int, tuple[int, RawSample]] = {}
         for wanted in draws:
             while wanted not in held:
-                position, *found = next(stream)
-                held[position] = found[0], found[1]
+                position, number, sample = next(stream)
+                held[position] = number, sample
             yield held.pop(wanted)
 
     def _stream(self, epoch: int, wanted: set[int]) -> Iterator[tuple[int, int, RawSample]]:
@@ -81,16 +82,18 @@ class ShardBatches(Dataset[Collated]):
             member = -1
             for member, sample in enumerate(read_shard(self.shards[shard])):
                 if member == size:
-                    raise ValueError(f"{self.shards[shard]}: holds more than the {size} samples of sizes.json; remove that")
+                    raise self._miscounted(shard, f"more than {size}")
                 if start + member in wanted:
                     yield start + member, before + member, sample
                 if member == here[-1] and member + 1 < size:
                     break
             else:
                 if member + 1 < size:
-                    raise ValueError(
-                        f"{self.shards[shard]}: holds {member + 1} samples, not the {size} of sizes.json; remove that"
-                    )
+                    raise self._miscounted(shard, str(member + 1))
+
+    def _miscounted(self, shard: int, found: str) -> BrokenSample:
+        known = f"sizes.json says {self.plan.counts[shard]}"
+        return BrokenSample(f"{self.shards[shard]}: holds {found} samples, {known}; remove that to count again")
 
     def _load(self, epoch: int, number: int, sample: RawSample) -> tuple[Tensor, int] | BrokenSample:
         try:
@@ -112,40 +115,17 @@ class ShardBatches(Dataset[Collated]):
         return label
 
 
-class ShardLoader(Loader):
-    """A loader of :class:`ShardBatches`, in which every process that loads reads a lane.
-
-    Args:
-        batches: of one process.
-        config: processes that load.
-    """
-
-    def __init__(self, batches: ShardBatches, config: ClassificationConfig) -> None:
-        self._lanes = batches.plan.lanes
-        super().__init__(
-            batches,
-            batch_sampler=_Numbers(len(batches)) if batches.plan.seed is not None else _once(len(batches)),
-            collate_fn=_only,
-            num_workers=config.workers,
-            persistent_workers=config.workers > 0,
-            pin_memory=torch.cuda.is_available(),
-        )
-
-    def state_dict(self) -> dict[str, Any]:
-        """Batches used, samples left out, and the number of lanes, which the order depends on."""
-        return {**super().state_dict(), "lanes": self._lanes}
-
-    def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go on after the batches used.
-
-        Raises:
-            ValueError: the epoch was begun with another number of lanes.
-        """
-        if state["lanes"] != self._lanes and state["used"] % len(self):
-            raise ValueError(
-                f"workers={self.num_workers}: the epoch that was interrupted reads its shards by workers={state['lanes']}"
-            )
-        super().load_state_dict(state)
+def shard_loader(batches: ShardBatches, config: ClassificationConfig) -> Loader:
+    """Batches of one process; in training their order follows from the seed and the epoch."""
+    once = [[Ticket(0, number)] for number in range(len(batches))]
+    return Loader(
+        batches,
+        batch_sampler=once if batches.plan.seed is None else _Numbers(len(batches)),
+        collate_fn=_only,
+        num_workers=config.workers,
+        persistent_workers=config.workers > 0,
+        pin_memory=torch.cuda.is_available(),
+    )
 
 
 class _Numbers(EpochBatches):
@@ -157,10 +137,6 @@ class _Numbers(EpochBatches):
     def __iter__(self) -> Iterator[list[Ticket]]:
         start, self.start = self.start, 0
         yield from ([Ticket(self.epoch, number)] for number in range(start, self.count))
-
-
-def _once(count: int) -> list[list[Ticket]]:
-    return [[Ticket(0, number)] for number in range(count)]
 
 
 def _only(batches: list[Collated]) -> Collated:

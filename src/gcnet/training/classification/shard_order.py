@@ -95,7 +95,7 @@ def through_buffer(chances: Sequence[float], buffer: int) -> Iterator[int]:
 
     Example:
         >>> list(through_buffer([0.9, 0.0, 0.9, 0.0], 2))
-        [1, 0, 3, 2]
+        [1, 0, 2, 3]
     """
     held = list(range(min(buffer, len(chances))))
     for number, chance in enumerate(chances, start=len(held)):

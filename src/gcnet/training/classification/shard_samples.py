@@ -28,7 +28,7 @@ def read_shard(shard: str) -> Iterator[RawSample]:
         shard: path or URL.
 
     Raises:
-        ValueError: it cannot be read.
+        BrokenSample: it cannot be read.
 
     Example:
         >>> import io, tarfile
@@ -42,7 +42,8 @@ def read_shard(shard: str) -> Iterator[RawSample]:
     try:
         yield from tarfile_samples([{"url": shard}])
     except (OSError, ValueError, tarfile.TarError, EOFError) as error:
-        raise ValueError(f"{shard}: cannot be read as a shard ({error.args[0] if error.args else error})") from error
+        reason = getattr(error, "strerror", None) or error.args[0]
+        raise BrokenSample(f"{shard}: cannot be read as a shard ({reason})") from error
 
 
 def image_bytes(sample: RawSample, column: str | None) -> bytes:

@@ -9,17 +9,17 @@ from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from braceexpand import braceexpand  # type: ignore[import-untyped]
+from braceexpand import braceexpand
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from gcnet.files import whole_file
 from gcnet.training.classification.config import ClassificationConfig
 from gcnet.training.classification.image_source import ImageSource
 from gcnet.training.classification.images import Transform
-from gcnet.training.classification.shard_loading import ShardBatches, ShardLoader
+from gcnet.training.classification.shard_loading import ShardBatches, shard_loader
 from gcnet.training.classification.shard_order import ShardPlan
 from gcnet.training.classification.shard_samples import label_text, read_shard
-from gcnet.training.loading import ALONE, Place
+from gcnet.training.loading import ALONE, Loader, Place
 
 SIZES, CLASSES = "sizes.json", "classes.txt"
 
@@ -50,24 +50,24 @@ class Shards(ImageSource):
             if "://" not in shard and not tarfile.is_tarfile(shard):
                 raise ValueError(f"{shard}: is no tar archive. Repair or remove it")
 
-    def train_loader(self, transform: Transform, config: ClassificationConfig, place: Place = ALONE) -> ShardLoader:
+    def train_loader(self, transform: Transform, config: ClassificationConfig, place: Place = ALONE) -> Loader:
         """Shuffled batches of one process."""
         plan = self._plan(self.train, config, place)
-        plan = replace(plan, seed=config.seed, buffer=config.shard_buffer)
+        plan = replace(plan, seed=config.seed, buffer=max(1, config.shard_buffer // config.shard_lanes))
         if not plan.batches:
             together = f" times {place.world} processes" if place.world > 1 else ""
             raise ValueError(
                 f"batch_size={config.batch_size}{together} is more than the {sum(plan.counts)} training samples"
             )
-        return ShardLoader(ShardBatches(tuple(self.train), plan, self.classes, transform, config), config)
+        return shard_loader(ShardBatches(tuple(self.train), plan, self.classes, transform, config), config)
 
-    def val_loader(self, transform: Transform, config: ClassificationConfig, place: Place = ALONE) -> ShardLoader:
+    def val_loader(self, transform: Transform, config: ClassificationConfig, place: Place = ALONE) -> Loader:
         """Every validation image once, over all processes."""
         plan = self._plan(self.val, config, place)
-        return ShardLoader(ShardBatches(tuple(self.val), plan, self.classes, transform, config), config)
+        return shard_loader(ShardBatches(tuple(self.val), plan, self.classes, transform, config), config)
 
     def _plan(self, shards: dict[str, int], config: ClassificationConfig, place: Place) -> ShardPlan:
-        return ShardPlan(tuple(shards.values()), config.batch_size, place, lanes=max(1, config.workers))
+        return ShardPlan(tuple(shards.values()), config.batch_size, place, config.shard_lanes)
 
 
 def has_shards(config: ClassificationConfig) -> bool:
@@ -105,7 +105,9 @@ def find_shards(config: ClassificationConfig) -> Shards:
             classes = _class_names(*(set().union(*(labels[shard] for shard in found[split])) for split in found))
         _remember(config.data, sizes, classes)
     if classes is None or len(classes) < 2:
-        raise ValueError(f"data={config.data}: found one class only ({classes}); classification needs two or more")
+        raise ValueError(
+            f"data={config.data}: found one class only ({', '.join(classes or ())!r}); classification needs two or more"
+        )
     return Shards(classes, *({shard: sizes[names[shard]] for shard in found[split]} for split in found))
 
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Any
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchmetrics import MeanMetric
@@ -102,6 +101,7 @@ def class_accuracy(confusion: Tensor) -> Tensor:
         confusion: counts [classes, classes], true classes by predicted ones.
 
     Example:
+        >>> import torch
         >>> class_accuracy(torch.tensor([[3, 1], [0, 2]]))
         tensor([0.7500, 1.0000], dtype=torch.float64)
     """

@@ -5,7 +5,6 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 
@@ -23,6 +22,7 @@ def train_transform(config: ClassificationConfig) -> v2.Compose:
     Example:
         >>> from dataclasses import replace
         >>> from pathlib import Path
+        >>> from PIL import Image
         >>> from gcnet.recipes.classification import classification
         >>> config = replace(classification(Path("photos")), image_size=32, rotation=10.0, pixel_jitter=20.0)
         >>> train_transform(config)(Image.new("RGB", (50, 40))).shape
@@ -88,4 +88,3 @@ class PixelJitter(nn.Module):
 def _fill() -> list[int]:
     """The mean colour, which becomes zero, for the corners that a rotation leaves empty."""
     return [round(255 * value) for value in MEAN]
-
