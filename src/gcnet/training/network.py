@@ -41,12 +41,13 @@ def classifier(config: TrainingConfig, classes: int) -> nn.Module:
     net = build_backbone(config.backbone, classes, pretrained=config.weights == "pretrained")
     insert_blocks(net, config)
     if config.weights is not None and config.weights != "pretrained":
-        _print_new(load_weights(net, read_weights(config.weights), source=config.weights), net, config.weights)
+        print_new(load_weights(net, read_weights(config.weights), source=config.weights), net, config.weights)
     apply_norm_and_frozen(net, config)
     return net
 
 
-def _print_new(names: tuple[str, ...], net: nn.Module, source: str) -> None:
+def print_new(names: tuple[str, ...], net: nn.Module, source: str) -> None:
+    """Tell, in the first process, which names ``load_weights`` left as they were."""
     blocks = [path for path in block_paths(net) if any(name.startswith(f"{path}.") for name in names)]
     new = [name for name in names if not name.startswith(tuple(f"{path}." for path in blocks))]
     if blocks:
