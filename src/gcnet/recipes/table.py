@@ -50,9 +50,9 @@ def recipes() -> dict[str, Recipe]:
         >>> "classification" in recipes()
         True
     """
-    from gcnet.recipes import classification
+    from gcnet.recipes import cityscapes, classification, scenes_segmentation
 
-    modules: tuple[Any, ...] = (classification,)
+    modules: tuple[Any, ...] = (classification, scenes_segmentation, cityscapes)
     return {recipe.name: recipe for module in modules for recipe in module.RECIPES}
 
 
