@@ -16,6 +16,7 @@ from __future__ import annotations
 from dataclasses import replace
 from pathlib import Path
 
+from gcnet.recipes.table import Recipe
 from gcnet.training.segmentation.config import SegmentationConfig
 
 TRAINING_IMAGES = 2975
@@ -90,3 +91,19 @@ def cityscapes_fcn_r101_gc_80k(data: Path) -> SegmentationConfig:
         216
     """
     return replace(cityscapes_fcn_r101_gc_40k(data), epochs=216)
+
+
+RECIPES = tuple(
+    Recipe(
+        make=make,
+        data="Cityscapes: leftImg8bit/ and gtFine/",
+        published=f"{miou} mIoU, of a GC head (mmsegmentation); none for blocks in the backbone",
+        hardware="4 GPUs",
+    )
+    for make, miou in (
+        (cityscapes_fcn_r50_gc_40k, 77.69),
+        (cityscapes_fcn_r50_gc_80k, 78.48),
+        (cityscapes_fcn_r101_gc_40k, 78.28),
+        (cityscapes_fcn_r101_gc_80k, 79.03),
+    )
+)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 from pathlib import Path
 
+from gcnet.recipes.table import Recipe
+from gcnet.training.scenes.compose import SceneSettings
 from gcnet.training.segmentation.config import SegmentationConfig
 from gcnet.training.segmentation.scene_net import BLOCK_SITES, SCENE_MEAN, SCENE_STD
 
@@ -35,3 +37,13 @@ def scenes_segmentation(data: Path) -> SegmentationConfig:
         warmup=2.0,
         threads=1,
     )
+
+
+RECIPES = (
+    Recipe(
+        make=scenes_segmentation,
+        data="context scenes: gcnet data make scenes --task segmentation",
+        hardware="1 CPU core",
+        scenes=SceneSettings(),
+    ),
+)

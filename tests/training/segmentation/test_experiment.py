@@ -8,6 +8,8 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch import nn
+from torchvision.models import resnet18
 
 pytest.importorskip("lightning")
 
@@ -95,16 +97,15 @@ def test_prediction(scenes, tmp_path):
 
 
 def test_a_run_in_two_parts_is_the_same_to_the_bit(scenes, tmp_path):
-    config = fcn(scenes, tmp_path, epochs=2, colour_jitter=True, schedule="constant")
+    config = small(scenes, tmp_path, epochs=2, scale=(0.5, 2.0), colour_jitter=True, schedule="constant")
     whole = train(config, tmp_path / "whole")
     train(dataclasses.replace(config, epochs=1), tmp_path / "parts")
     train(config, tmp_path / "parts")
-    states = [
-        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True)["state_dict"]
-        for run in (whole, tmp_path / "parts")
-    ]
-    assert [key for key, value in states[0].items() if not torch.equal(value, states[1][key])] == []
-    assert "train_auxiliary_loss" in json.loads((whole / "results.json").read_text())["history"][0]
+    one, other = (
+        torch.load(run / "checkpoints" / "last.ckpt", weights_only=True) for run in (whole, tmp_path / "parts")
+    )
+    assert [key for key, value in one["state_dict"].items() if not torch.equal(value, other["state_dict"][key])] == []
+    assert one["history"] == other["history"]
 
 
 def test_odd_sizes_ignored_regions_and_names_in_a_file(tmp_path):
@@ -125,6 +126,7 @@ def test_odd_sizes_ignored_regions_and_names_in_a_file(tmp_path):
     assert experiment.summary == "3 training and 2 validation images (ADE20K layout) of 2 classes"
     results = json.loads((train(config) / "results.json").read_text())
     assert set(results["class_iou"]) == {"wall", "sky"}
+    assert {"train_head_loss", "train_auxiliary_loss"} < set(results["history"][0])
 
 
 @pytest.mark.parametrize("head", ["fcn", "deeplabv3"])
@@ -141,6 +143,39 @@ def test_the_trained_network_is_saved_with_its_host(head, tmp_path):
     assert len(gcnet.status(loaded)) == 2
 
 
+def test_weights_of_a_backbone_or_of_a_whole_network(tmp_path, capsys):
+    torch.manual_seed(0)
+    config = fcn(Path("data"), tmp_path, block="none", stages=())
+    net = build_network(config, 5)
+    gcnet.save(net, tmp_path / "whole.safetensors")
+    torch.save({"state_dict": {f"net.{key}": value for key, value in net.state_dict().items()}}, tmp_path / "run.ckpt")
+    gcnet.save(resnet18(num_classes=9), tmp_path / "body.safetensors")
+    for name, classes, same in (("whole.safetensors", 5, True), ("run.ckpt", 5, True), ("run.ckpt", 3, True)):
+        again = build_network(dataclasses.replace(config, weights=str(tmp_path / name)), classes)
+        assert torch.equal(again.classifier[0].weight, net.classifier[0].weight) == same
+        assert torch.equal(again.backbone.conv1.weight, net.backbone.conv1.weight)
+        assert again.classifier[-1].out_channels == classes
+    assert "stays new: classifier.4.weight" in capsys.readouterr().out
+    body = build_network(dataclasses.replace(config, weights=str(tmp_path / "body.safetensors")), 5)
+    assert not torch.equal(body.backbone.conv1.weight, net.backbone.conv1.weight)
+    scene = small(Path("data"), tmp_path)
+    trained = build_network(scene, 3)
+    torch.save(
+        {"state_dict": {f"net.{key}": value for key, value in trained.state_dict().items()}}, tmp_path / "s.ckpt"
+    )
+    again = build_network(dataclasses.replace(scene, weights=str(tmp_path / "s.ckpt")), 3)
+    assert all(torch.equal(value, again.state_dict()[key]) for key, value in trained.state_dict().items())
+
+
+def test_synchronised_norms_reach_the_heads(tmp_path):
+    net = build_network(fcn(Path("data"), tmp_path, norm="sync"), 3)
+    assert not any(type(module) is nn.BatchNorm2d for module in net.modules())
+    assert isinstance(net.classifier[1], nn.SyncBatchNorm)
+    fixed = build_network(fcn(Path("data"), tmp_path, norm="fixed", frozen=("stem", "c2")), 3)
+    assert not fixed.backbone.layer1[0].conv1.weight.requires_grad
+    assert fixed.classifier[0].weight.requires_grad
+
+
 def test_the_small_network_is_saved_too(tmp_path):
     net = SceneNet(3).eval()
     gcnet.insert(net, gcnet.GlobalContext.spec(ratio=1 / 4), match=BLOCK_SITES)
@@ -155,6 +190,8 @@ def test_the_small_network_is_saved_too(tmp_path):
         ({"head": "unet"}, "head='unet'"),
         ({"head": "none"}, "does not go with backbone='resnet18'"),
         ({"backbone": "scene_net"}, "scene_net has its own head"),
+        ({"backbone": "scene_net", "head": "none"}, "has no auxiliary head"),
+        ({"backbone": "scene_net", "head": "none", "auxiliary": 0.0, "weights": "pretrained"}, "there are none"),
         ({"output_stride": 4}, "output_stride=4 must be 8, 16 or 32"),
         ({"labels": "zero_ignore"}, "did you mean 'zero_ignored'"),
         ({"classes": ("a", "a")}, "classes=a,a"),
@@ -186,7 +223,9 @@ def test_data_that_makes_no_sense(scenes, tmp_path):
 
 def test_a_backbone_that_no_head_stands_on(tmp_path):
     with pytest.raises(ValueError, match="stands on ResNets of torchvision"):
-        build_network(fcn(Path("data"), tmp_path, backbone="mobilenet_v3_small", stages=(), match=("features.1",), ratio=1 / 4), 3)
+        build_network(
+            fcn(Path("data"), tmp_path, backbone="mobilenet_v3_small", stages=(), match=("features.1",), ratio=1 / 4), 3
+        )
 
 
 @pytest.mark.parametrize(

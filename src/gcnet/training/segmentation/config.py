@@ -66,8 +66,12 @@ class SegmentationConfig(TrainingConfig):
             raise ValueError(
                 f"head={self.head!r} does not go with backbone={self.backbone!r}: scene_net has its own head"
             )
-        if self.head == "none" and (self.auxiliary or self.weights or self.frozen):
-            raise ValueError("backbone='scene_net' has no auxiliary head, no pretrained weights and no frozen stages")
+        if self.head == "none" and (self.auxiliary or self.frozen or self.norm == "fixed"):
+            raise ValueError(
+                "backbone='scene_net' has no auxiliary head and nothing to freeze; leave frozen and norm out"
+            )
+        if self.head == "none" and self.weights == "pretrained":
+            raise ValueError("weights='pretrained': there are none of scene_net; give the checkpoint of a run")
         if self.output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride={self.output_stride} must be 8, 16 or 32")
         self.check_at_least(0, "auxiliary", "examples", "ignore_index")

@@ -8,8 +8,10 @@ from pathlib import Path
 
 import torch
 from torch import nn
+from torchvision.transforms.v2.functional import pil_to_tensor
 
-from gcnet.training.classification.image_folder import SUFFIXES
+from gcnet.training.class_folders import expand
+from gcnet.training.classification.images import SUFFIXES, read_image
 from gcnet.training.experiment import Experiment
 from gcnet.training.loading import Loader, Place, train_loader, val_loader
 from gcnet.training.run_folder import save_json
@@ -18,7 +20,6 @@ from gcnet.training.segmentation.labels import CITYSCAPES, label_table
 from gcnet.training.segmentation.mask_folder import MaskedImages, Pair, check_pairs, class_names, find_pairs
 from gcnet.training.segmentation.network import at_size, build_network, predict_logits
 from gcnet.training.segmentation.pictures import draw_class_iou, draw_examples, draw_prediction, save_labels
-from gcnet.training.segmentation.reading import read_image
 from gcnet.training.segmentation.task import SegmentationTask, class_iou
 from gcnet.training.segmentation.transforms import TrainTransform, ValTransform, by_size, resize_image
 
@@ -89,8 +90,8 @@ class SegmentationExperiment(Experiment[SegmentationConfig]):
     def predict(self, task: SegmentationTask, inputs: Sequence[Path], out: Path) -> Path:  # type: ignore[override]
         """Write the labels of every image as a PNG file, an overlay, and shares of the classes in predictions.json."""
         entries = []
-        for number, path in enumerate(_files(inputs)):
-            image = read_image(path)
+        for number, path in enumerate(expand(inputs, SUFFIXES, "image"), 1):
+            image = pil_to_tensor(read_image(path))
             given = resize_image(image, self.config.resize)[None].to(task.device)
             logits = at_size(predict_logits(task.net, task.prepare(given), self.config), tuple(image.shape[1:]))
             labels = logits[0].argmax(0).cpu()
@@ -124,19 +125,6 @@ def _class_names(config: SegmentationConfig) -> tuple[str, ...]:
             "give classes='sky,road,...'"
         )
     return names
-
-
-def _files(inputs: Sequence[Path]) -> list[Path]:
-    """Files given, and the images below folders given."""
-    found = []
-    for path in inputs:
-        inside = (
-            sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-        )
-        if not inside:
-            raise ValueError(f"{path}: holds no image ({', '.join(SUFFIXES)})")
-        found += inside
-    return found
 
 
 EXPERIMENT = SegmentationExperiment

@@ -24,11 +24,12 @@ from typing import Any, NamedTuple
 import torch
 from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
+from torchvision.transforms.v2.functional import pil_to_tensor
 
-from gcnet.training.classification.image_folder import SUFFIXES
+from gcnet.training.classification.images import SUFFIXES, read_image
 from gcnet.training.loading import BrokenSample
 from gcnet.training.segmentation.labels import label_table
-from gcnet.training.segmentation.reading import other_size, pair_problem, read_image, read_mask
+from gcnet.training.segmentation.reading import other_size, pair_problem, read_mask
 
 
 class Pair(NamedTuple):
@@ -175,7 +176,7 @@ class MaskedImages(Dataset[Any]):
 
     def __getitem__(self, index: int) -> Any:
         pair = self.pairs[index]
-        image, mask = read_image(pair.image), read_mask(pair.mask, self.table)
+        image, mask = pil_to_tensor(read_image(pair.image)), read_mask(pair.mask, self.table)
         if image.shape[1:] != mask.shape:
             raise BrokenSample(other_size(pair.mask, tuple(mask.shape), pair.image, tuple(image.shape[1:])))
         return self.transform(image, mask) if self.transform else (image, mask)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
@@ -11,7 +12,9 @@ from torchvision.models.resnet import ResNet
 
 from gcnet.models.classifiers import dilate
 from gcnet.models.segmenters import segmenter
-from gcnet.training.network import classifier, insert_blocks
+from gcnet.training.backbones import RUN_PREFIX, load_weights, read_weights
+from gcnet.training.network import classifier, insert_blocks, print_new
+from gcnet.training.norms import synchronise_norms
 from gcnet.training.segmentation.config import SegmentationConfig
 from gcnet.training.segmentation.scene_net import SceneNet
 
@@ -19,27 +22,40 @@ from gcnet.training.segmentation.scene_net import SceneNet
 def build_network(config: SegmentationConfig, classes: int) -> nn.Module:
     """FCN or DeepLabV3 on a dilated ResNet, or :class:`SceneNet`, with blocks; tried on one image of the crop's size.
 
+    Weights may be of the ResNet alone, or of a whole network of this kind.
+
     Args:
-        config: backbone with its weights, blocks, norms and frozen stages; head.
+        config: backbone, weights, blocks, norms and frozen stages; head.
         classes: labels per pixel.
 
     Raises:
-        ValueError: a backbone that is no ResNet of torchvision; blocks that do not fit; a size that does not run.
+        ValueError: a backbone that is no ResNet of torchvision; weights or blocks that do not fit; a size that does not
+            run.
     """
-    net: nn.Module
+    whole = config.backbone == "scene_net" or _is_whole(config.weights)
     if config.backbone == "scene_net":
-        net = SceneNet(classes)
+        net: nn.Module = SceneNet(classes)
         insert_blocks(net, config)
     else:
-        body = classifier(config, 1000)
+        body = classifier(replace(config, weights=None) if whole else config, 1000)
         if not isinstance(body, ResNet):
             raise ValueError(f"backbone={config.backbone!r}: head={config.head!r} stands on ResNets of torchvision")
         dilate(body, config.output_stride)
         net = segmenter(body, classes, head=config.head, auxiliary=config.auxiliary > 0)
+    if whole and config.weights is not None:
+        print_new(load_weights(net, read_weights(config.weights), source=config.weights), net, config.weights)
     if config.norm == "sync":
-        net = nn.SyncBatchNorm.convert_sync_batchnorm(net)
+        synchronise_norms(net)
     _try(net, config.crop_size)
     return net
+
+
+def _is_whole(weights: str | None) -> bool:
+    """Whether a file is of a network with a head for segmentation."""
+    if weights in (None, "pretrained"):
+        return False
+    names = [name.removeprefix(RUN_PREFIX) for name in read_weights(str(weights)).tensors]
+    return all(any(name.startswith(part) for name in names) for part in ("backbone.", "classifier."))
 
 
 def _try(net: nn.Module, size: tuple[int, int]) -> None:

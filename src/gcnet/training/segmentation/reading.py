@@ -1,4 +1,4 @@
-"""Images and masks out of their files, and what can be wrong with them."""
+"""Masks out of their files, and what can be wrong with them and their images."""
 
 from __future__ import annotations
 
@@ -9,27 +9,12 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor
-from torchvision.transforms.v2.functional import pil_to_tensor
 
-from gcnet.training.classification.image_folder import to_rgb
 from gcnet.training.loading import BrokenSample
 from gcnet.training.segmentation.labels import relabel
 
 MASK_MODES = ("1", "L", "P", "I;16", "I;16B", "I")
 _UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
-
-
-def read_image(path: Path) -> Tensor:
-    """An image file, upright, as [3, H, W] uint8.
-
-    Raises:
-        BrokenSample: it cannot be decoded.
-    """
-    try:
-        with Image.open(path) as picture:
-            return pil_to_tensor(to_rgb(picture))
-    except _UNREADABLE as error:
-        raise BrokenSample(f"{path}: cannot be decoded ({error}). Repair or remove it") from error
 
 
 def read_mask(path: Path, table: Mapping[int, int]) -> Tensor:
