@@ -33,7 +33,7 @@ def build_backbone(name: str, classes: int, *, pretrained: bool = False) -> nn.M
         5
     """
     library, model = _find(name)
-    build = _from_timm if library == "timm" else _from_torchvision
+    build = _from_timm if library == "timm" else from_torchvision
     return build(model, classes, pretrained)
 
 
@@ -48,7 +48,8 @@ def _from_timm(model: str, classes: int, pretrained: bool) -> nn.Module:
         raise _not_downloaded(error) from error
 
 
-def _from_torchvision(model: str, classes: int, pretrained: bool) -> nn.Module:
+def from_torchvision(model: str, classes: int, pretrained: bool) -> nn.Module:
+    """Any classifier of torchvision, of images or videos; see :func:`build_backbone`."""
     from torchvision import models
 
     start = {"init_weights": True} if model in ("googlenet", "inception_v3") else {}

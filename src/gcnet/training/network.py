@@ -40,12 +40,18 @@ def classifier(config: TrainingConfig, classes: int) -> nn.Module:
     net = build_backbone(config.backbone, classes, pretrained=config.weights == "pretrained")
     insert_blocks(net, config)
     if config.weights not in (None, "pretrained"):
-        _print_new(load_weights(net, str(config.weights)), net, str(config.weights))
+        load_file(net, str(config.weights))
     apply_norm_and_frozen(net, config)
     return net
 
 
-def _print_new(names: tuple[str, ...], net: nn.Module, source: str) -> None:
+def load_file(net: nn.Module, source: str) -> None:
+    """Load a file as :func:`~gcnet.training.backbones.load_weights` does; the first process prints what stayed new.
+
+    Raises:
+        ValueError: a file that cannot be read; weights or blocks that do not fit.
+    """
+    names = load_weights(net, source)
     blocks = [path for path in block_paths(net) if any(name.startswith(f"{path}.") for name in names)]
     new = [name for name in names if not name.startswith(tuple(f"{path}." for path in blocks))]
     if blocks:
