@@ -50,9 +50,9 @@ def recipes() -> dict[str, Recipe]:
         >>> "classification" in recipes()
         True
     """
-    from gcnet.recipes import classification
+    from gcnet.recipes import classification, kinetics, video
 
-    modules: tuple[Any, ...] = (classification,)
+    modules: tuple[Any, ...] = (classification, video, kinetics)
     return {recipe.name: recipe for module in modules for recipe in module.RECIPES}
 
 
