@@ -20,7 +20,8 @@ def test_folders_with_splits_of_their_own(tmp_path):
     assert [(path.name, label) for path, label in found.train] == [("1.mp4", 0), ("2.MP4", 0), ("3.mp4", 1)]
     assert [(path.name, label) for path, label in found.val] == [("4.mp4", 0), ("5.mp4", 1)]
     assert found.summary("video") == (
-        f"3 training and 2 validation videos of 2 classes; 1 other files are not used (1 .txt), such as {root}/notes.txt"
+        f"3 training and 2 validation videos of 2 classes; 1 other files are not used (1 .txt), such as "
+        f"{root}/notes.txt"
     )
 
 

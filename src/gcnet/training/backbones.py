@@ -46,33 +46,31 @@ def build_backbone(name: str, classes: int, weights: str | None = None) -> nn.Mo
         5
     """
     library, model = _find(name)
-    build = _from_timm if library == "timm" else _from_torchvision
-    return build(model, classes, None if weights is None else weights.partition(":")[2])
+    return (_from_timm if library == "timm" else from_torchvision)(model, classes, weights)
 
 
-def _from_timm(model: str, classes: int, tag: str | None) -> nn.Module:
-    """``tag``: of the weights; empty for the default, None for none."""
+def _from_timm(model: str, classes: int, weights: str | None) -> nn.Module:
     import timm
 
-    if tag:
+    if weights is not None and (tag := weights.partition(":")[2]):
         check_choice("weights", tag, [name.partition(".")[2] for name in timm.list_pretrained(f"{model}.*")])
         model = f"{model}.{tag}"
     try:
-        return timm.create_model(model, num_classes=classes, pretrained=tag is not None)
+        return timm.create_model(model, num_classes=classes, pretrained=weights is not None)
     except (OSError, RuntimeError) as error:
-        if tag is None:
+        if weights is None:
             raise
         raise _not_downloaded(error) from error
 
 
-def _from_torchvision(model: str, classes: int, tag: str | None) -> nn.Module:
-    """``tag``: of the weights; empty for the default, None for none."""
+def from_torchvision(model: str, classes: int, weights: str | None = None) -> nn.Module:
+    """Any classifier of torchvision, of images or videos; arguments and errors as for :func:`build_backbone`."""
     from torchvision import models
 
     start = {"init_weights": True} if model in ("googlenet", "inception_v3") else {}
     net: Any = models.get_model(model, weights=None, num_classes=classes, **start)
-    if tag is not None:
-        known = models.get_model_weights(model)
+    if weights is not None:
+        known, tag = models.get_model_weights(model), weights.partition(":")[2]
         if tag:
             check_choice("weights", tag, known.__members__)
         try:

@@ -41,12 +41,18 @@ def classifier(config: TrainingConfig, classes: int) -> nn.Module:
     net = build_backbone(config.backbone, classes, config.weights if is_download(config.weights) else None)
     insert_blocks(net, config)
     if config.weights is not None and not is_download(config.weights):
-        _print_new(load_weights(net, read_weights(config.weights), source=config.weights), net, config.weights)
+        load_file(net, config.weights)
     apply_norm_and_frozen(net, config)
     return net
 
 
-def _print_new(names: tuple[str, ...], net: nn.Module, source: str) -> None:
+def load_file(net: nn.Module, source: str) -> None:
+    """Load a file as :func:`~gcnet.training.backbones.load_weights` does; the first process prints what stayed new.
+
+    Raises:
+        ValueError: a file that cannot be read; weights or blocks that do not fit.
+    """
+    names = load_weights(net, read_weights(source), source=source)
     blocks = [path for path in block_paths(net) if any(name.startswith(f"{path}.") for name in names)]
     new = [name for name in names if not name.startswith(tuple(f"{path}." for path in blocks))]
     if blocks:

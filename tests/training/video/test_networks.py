@@ -93,6 +93,8 @@ def test_dropout_leaves_names_and_kind_alone(tmp_path, clip):
 def test_unknown_and_unfit(tmp_path):
     with pytest.raises(ValueError, match="did you mean 'slow_only_r18'"):
         video_network(settings(tmp_path, backbone="slowonly_r18"), 3)
+    with pytest.raises(ValueError, match="there are none for slow_only_r10; slow_only_r18 has some"):
+        video_network(settings(tmp_path, weights="pretrained"), 3)
     torch.save(resnet18(num_classes=5).state_dict(), tmp_path / "r18.pth")
     with pytest.raises(ValueError, match=r"weights=.*r18.pth"):
         video_network(settings(tmp_path, weights=str(tmp_path / "r18.pth")), 3)
