@@ -32,7 +32,7 @@ def train(argv: list[str]) -> int:
             "--run DIR trains in that folder, or goes on there if it holds a run: the same command can be started\n"
             "again after any interruption. --resume RUN does the same with the configuration saved in the run."
         )
-        return 0 if argv else 2
+        raise SystemExit(0 if argv else 2)
     return guarded("gcnet train", lambda: _stopping("gcnet train", argv))
 
 
@@ -141,5 +141,5 @@ def predict(argv: list[str]) -> int:
 def _with_run(verb: str, arguments: str, argv: list[str], run: Any) -> int:
     if not argv or argv[0].startswith("-"):
         print(f"usage: gcnet {verb} RUN {arguments} [options]\n\noptions: gcnet {verb} RUN --help")
-        return 0 if argv and argv[0] in ("-h", "--help") else 2
+        raise SystemExit(0 if argv and argv[0] in ("-h", "--help") else 2)
     return guarded(f"gcnet {verb}", run)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable
 from fractions import Fraction
+from importlib import import_module
 from typing import Any, get_args, get_origin
 
 
@@ -95,6 +96,7 @@ def given(argv: list[str], field: str) -> bool:
 def guarded(program: str, run: Callable[[], None]) -> int:
     """Exit status of ``run``: a user's mistake becomes one line, Ctrl-C a clear message. The parser ends by itself."""
     try:
+        import_module("tyro")  # which reads the options, after what they refer to
         run()
     except KeyboardInterrupt as interrupt:
         print(f"\n{str(interrupt) or 'Stopped.'}", file=sys.stderr)
