@@ -125,7 +125,7 @@ def test_use_on_new_images_needs_no_data(run, root, tmp_path):
 
 
 def test_a_folder_without_images(run, tmp_path):
-    with pytest.raises(ValueError, match="holds no image"):
+    with pytest.raises(FileNotFoundError, match="folder without images"):
         predict(run, load_config(run), [tmp_path], tmp_path / "out")
 
 
