@@ -1,30 +1,21 @@
-"""Images sorted into one folder per class, checked before training starts."""
+"""Images sorted into one folder per class."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
-from random import Random
-from typing import Any
 
-import numpy as np
-import torch
-from PIL import Image, ImageOps
-from torch import Tensor
-from torch.utils.data import Dataset
-from torchvision.transforms import InterpolationMode, v2
+from gcnet.training.classification.image_source import IndexedSource, split_per_class
+from gcnet.training.classification.images import SUFFIXES, LabelledImages, Transform, check_headers
 
-SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 _SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which pretrained backbones expect
 
 Sample = tuple[Path, int]
 
 
 @dataclass(frozen=True)
-class ImageFolder:
+class ImageFolder(IndexedSource):
     """Files and class indices of a data set.
 
     Attributes:
@@ -38,6 +29,24 @@ class ImageFolder:
     train: tuple[Sample, ...]
     val: tuple[Sample, ...]
     unused: tuple[Path, ...] = ()
+
+    @property
+    def summary(self) -> str:
+        """Counts of images and classes, and of files left aside."""
+        text = f"{len(self.train)} training and {len(self.val)} validation images of {len(self.classes)} classes"
+        if not self.unused:
+            return text
+        kinds = Counter(path.suffix or "without suffix" for path in self.unused)
+        counts = ", ".join(f"{count} {kind}" for kind, count in kinds.most_common(5))
+        return f"{text}; {len(self.unused)} other files are not used ({counts}), such as {self.unused[0]}"
+
+    def check(self) -> None:
+        """Read the header of every file."""
+        check_headers([path for path, _ in self.train + self.val])
+
+    def dataset(self, split: str, transform: Transform) -> LabelledImages:
+        """Pairs of image and label by index."""
+        return LabelledImages(self.train if split == "train" else self.val, transform)
 
 
 def find_images(root: Path, val_fraction: float = 0.2) -> ImageFolder:
@@ -76,17 +85,13 @@ def find_images(root: Path, val_fraction: float = 0.2) -> ImageFolder:
             where = held_out if odd[0] in train else root / "train"
             raise ValueError(f"{where}: class folder {odd[0]!r} is missing; train and {held_out.name} must agree")
     else:
-        train, val = {}, {}
         found = _class_files(root)
         if all(name.lower() in _SPLITS for name in found):
             raise ValueError(f"data={root}: {', '.join(found)} look like splits, not classes; name them train and val")
-        for name, files in found.items():
-            if len(files) < 2:
-                raise ValueError(f"{root / name}: holds one image; a class needs two or more to be split")
-            count = min(max(1, round(val_fraction * len(files))), len(files) - 1)
-            chosen = set(Random(0).sample(files, count))
-            train[name] = [file for file in files if file not in chosen]
-            val[name] = [file for file in files if file in chosen]
+        try:
+            train, val = split_per_class(found, val_fraction)
+        except ValueError as error:
+            raise ValueError(f"data={root}: {error}") from None
     classes = tuple(train)
     if len(classes) < 2:
         raise ValueError(f"data={root}: found one class only ({classes[0]!r}); classification needs two or more")
@@ -110,79 +115,3 @@ def _class_files(root: Path) -> dict[str, list[Path]]:
         if not found[folder.name]:
             raise FileNotFoundError(f"{folder}: class folder without images ({', '.join(SUFFIXES)})")
     return found
-
-
-def check_headers(samples: Sequence[Sample]) -> None:
-    """Open every file and read its header.
-
-    Raises:
-        ValueError: names the first file that is no image, and how many more there are.
-    """
-
-    def problem(sample: Sample) -> str | None:
-        try:
-            with Image.open(sample[0]):
-                return None
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            there = sample[0].exists()
-            reason = "it is empty" if there and sample[0].stat().st_size == 0 else str(error)
-            return f"{sample[0]}: cannot be read as an image ({reason})"
-
-    with ThreadPoolExecutor(8) as pool:
-        problems = [found for found in pool.map(problem, samples) if found]
-    if problems:
-        more = f"; {len(problems) - 1} more files have such a problem" if len(problems) > 1 else ""
-        raise ValueError(f"{problems[0]}{more}. Repair or remove it")
-
-
-class LabelledImages(Dataset[tuple[Tensor, int]]):
-    """Images [3, H, W] as ``transform`` makes them, and their class indices."""
-
-    def __init__(self, samples: Sequence[Sample], transform: Callable[[Image.Image], Tensor]) -> None:
-        self.samples = samples
-        self.transform = transform
-
-    def __len__(self) -> int:
-        return len(self.samples)
-
-    def __getitem__(self, index: int) -> tuple[Tensor, int]:
-        path, label = self.samples[index]
-        try:
-            with Image.open(path) as picture:
-                image = to_rgb(picture)
-        except (OSError, SyntaxError, ValueError) as error:
-            raise ValueError(f"{path}: cannot be decoded ({error}). Repair or remove it") from error
-        return self.transform(image), label
-
-
-def to_rgb(picture: Image.Image) -> Image.Image:
-    """The picture upright, as 8-bit RGB; 16-bit grey values are scaled.
-
-    Raises:
-        ValueError: floating-point values, whose range is unknown.
-
-    Example:
-        >>> to_rgb(Image.new("I;16", (1, 1), 65535)).getpixel((0, 0))
-        (255, 255, 255)
-    """
-    picture = ImageOps.exif_transpose(picture)
-    if picture.mode == "F":
-        raise ValueError("floating-point values of unknown range; save it with 8 or 16 bits")
-    if picture.mode.startswith("I"):
-        picture = Image.fromarray((np.asarray(picture).clip(0, 65535) / 257).round().astype(np.uint8))
-    return picture.convert("RGB")
-
-
-def train_transform(size: int) -> Any:
-    """Random crop of 35 to 100 % of the area and random mirror image, normalised: PIL image to [3, size, size]."""
-    return v2.Compose([v2.RandomResizedCrop(size, scale=(0.35, 1)), v2.RandomHorizontalFlip(), *_to_tensor()])
-
-
-def val_transform(size: int) -> Any:
-    """Central crop of the image at 8/7 of the size, normalised: PIL image to [3, size, size]."""
-    resize = v2.Resize(round(size * 8 / 7), interpolation=InterpolationMode.BILINEAR)
-    return v2.Compose([resize, v2.CenterCrop(size), *_to_tensor()])
-
-
-def _to_tensor() -> tuple[Any, ...]:
-    return v2.ToImage(), v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN, STD)
