@@ -34,9 +34,9 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
     data: ImageSource
 
     def open_data(self) -> tuple[tuple[str, ...], str]:
-        """Find the images, look at them if asked for."""
+        """Find the images; look at them first, unless what is broken may be left out."""
         self.data = find_data(self.config)
-        if self.config.check_files:
+        if self.config.check_files and self.config.on_broken == "error":
             self.data.check()
         return self.data.classes, self.data.summary
 
@@ -96,8 +96,10 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
         """
         files = image_files(inputs)
         found = []
+        numbered = LabelledImages([(path, number) for number, path in enumerate(files)], val_transform(self.config))
+        loader = loading.val_loader(numbered, self.config)
         with torch.inference_mode():
-            for images, numbers in loading.val_loader(_numbered(files, self.config), self.config):
+            for images, numbers in loader:
                 likeliest = task(images.to(task.device)).float().softmax(1).topk(min(LISTED, len(task.classes)))
                 for number, *answer in zip(numbers.tolist(), *(part.tolist() for part in likeliest), strict=True):
                     classes = [
@@ -108,6 +110,8 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
         path = out / "predictions.json"
         with whole_file(path) as partial:
             partial.write_text(json.dumps(found, indent=2) + "\n")
+        for message in loader.broken:
+            print(f"left out: {message}")
         _draw(out / "predictions.png", found)
         return path
 
@@ -141,10 +145,6 @@ def image_files(inputs: Sequence[Path]) -> list[Path]:
             raise FileNotFoundError(f"{path}: folder without images ({', '.join(SUFFIXES)})")
         files += inside
     return files
-
-
-def _numbered(files: Sequence[Path], config: ClassificationConfig) -> LabelledImages:
-    return LabelledImages([(path, number) for number, path in enumerate(files)], val_transform(config))
 
 
 def _draw(path: Path, found: Sequence[dict[str, Any]]) -> None:
