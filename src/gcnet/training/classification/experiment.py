@@ -12,6 +12,7 @@ from torch import nn
 
 from gcnet.files import whole_file
 from gcnet.training import loading
+from gcnet.training.class_folders import expand
 from gcnet.training.classification.config import ClassificationConfig
 from gcnet.training.classification.confusion import confusion_figure, write_classes
 from gcnet.training.classification.data import find_data
@@ -94,7 +95,7 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
             FileNotFoundError: a folder without images.
             BrokenSample: an image that cannot be read, by name.
         """
-        files = image_files(inputs)
+        files = expand(inputs, SUFFIXES, "image")
         found = []
         numbered = LabelledImages([(path, number) for number, path in enumerate(files)], val_transform(self.config))
         loader = loading.val_loader(numbered, self.config)
@@ -128,23 +129,6 @@ def _check_runs(net: nn.Module, name: str, size: int) -> None:
         raise ValueError(f"{name}={size}: {type(net).__name__} does not run on such images ({reason})") from error
     finally:
         net.train(training)
-
-
-def image_files(inputs: Sequence[Path]) -> list[Path]:
-    """The files given, and the image files in the folders given.
-
-    Raises:
-        FileNotFoundError: a folder without images.
-    """
-    files: list[Path] = []
-    for path in inputs:
-        inside = (
-            sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-        )
-        if not inside:
-            raise FileNotFoundError(f"{path}: folder without images ({', '.join(SUFFIXES)})")
-        files += inside
-    return files
 
 
 def _draw(path: Path, found: Sequence[dict[str, Any]]) -> None:

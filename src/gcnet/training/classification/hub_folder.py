@@ -11,8 +11,9 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gcnet.blocks.base import check_choice
+from gcnet.training.class_folders import split_classes
 from gcnet.training.classification.config import ClassificationConfig
-from gcnet.training.classification.image_source import IndexedSource, split_per_class
+from gcnet.training.classification.image_source import IndexedSource
 from gcnet.training.classification.images import Transform, check_all, header_problem, read_image
 from gcnet.training.loading import BrokenSample
 
@@ -132,7 +133,8 @@ def find_rows(config: ClassificationConfig) -> HubFolder:
     tables = {"train": _undecoded(train, image), "val": _undecoded(train, image)}
     if held_out is None or held_out is train:
         members = {name: [row for row, number in enumerate(numbers) if number == k] for k, name in enumerate(classes)}
-        parts = split_per_class({name: rows for name, rows in members.items() if rows}, config.val_fraction)
+        present = {name: rows for name, rows in members.items() if rows}
+        parts = split_classes(present, config.val_fraction, "image", f"data={config.data}")
         rows = [tuple((row, numbers[row]) for part in half.values() for row in part) for half in parts]
     else:
         if image not in held_out.column_names or label not in held_out.column_names:
