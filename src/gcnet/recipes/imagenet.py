@@ -76,9 +76,7 @@ def imagenet_finetune(data: Path, **blocks: Any) -> ClassificationConfig:
         >>> config.epochs, config.lr, config.warmup
         (40, 0.02, 0.0)
     """
-    return replace(
-        imagenet_scratch(data, **blocks), weights="pretrained:IMAGENET1K_V1", epochs=40, lr=0.02, warmup=0.0
-    )
+    return replace(imagenet_scratch(data, **blocks), weights="pretrained:IMAGENET1K_V1", epochs=40, lr=0.02, warmup=0.0)
 
 
 _ONE_NL = at_places(1, "nl", block_options=("subsample=before",))

@@ -145,7 +145,13 @@ _NETWORKS = {"slow_only_r50": "Slow-only ResNet-50 8x8", "i3d_r50": "I3D ResNet-
 
 
 def _recipe(
-    name: str, what: str, make: Callable[..., VideoConfig], blocks: dict[str, Any], top1: float, top5: float, source: str
+    name: str,
+    what: str,
+    make: Callable[..., VideoConfig],
+    blocks: dict[str, Any],
+    top1: float,
+    top5: float,
+    source: str,
 ) -> Recipe:
     config = make(Path(), **blocks)
     return Recipe(
