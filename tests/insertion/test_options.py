@@ -15,5 +15,5 @@ def test_python_values_or_text():
 
 @pytest.mark.parametrize("pairs", [("scale",), ("=1",), ("a=1", "a=2")])
 def test_what_is_no_option_is_named(pairs):
-    with pytest.raises(ValueError, match="block_options '.*' is not NAME=VALUE, or given twice"):
+    with pytest.raises(ValueError, match=r"block_options '.*' is not NAME=VALUE, or given twice"):
         parse_options(pairs, "block_options")

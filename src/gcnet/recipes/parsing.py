@@ -9,7 +9,6 @@ from fractions import Fraction
 from importlib import import_module
 from typing import Any, get_args, get_origin
 
-
 _COMMA = r",(?![^()]*\))"  # but not one in brackets
 
 

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gcnet.blocks.base import check_choice
 from gcnet.checkpoints.architecture import Architecture
 from gcnet.checkpoints.convert import COUNTER, to_ours
 from gcnet.checkpoints.document import Document
@@ -17,45 +18,63 @@ from gcnet.models.sameness import block_paths
 RUN_PREFIX = "net."  # of the network in a checkpoint of a run
 
 
-def build_backbone(name: str, classes: int, *, pretrained: bool = False) -> nn.Module:
+def is_download(weights: str | None) -> bool:
+    """Whether ``weights`` asks for published weights: "pretrained" or "pretrained:NAME".
+
+    Example:
+        >>> is_download("pretrained"), is_download("pretrained:IMAGENET1K_V1"), is_download("pretrained.pth")
+        (True, True, False)
+    """
+    return weights is not None and weights.partition(":")[0] == "pretrained"
+
+
+def build_backbone(name: str, classes: int, weights: str | None = None) -> nn.Module:
     """A classifier of torchvision or timm for ``classes`` classes.
 
     Args:
         name: ``"torchvision:resnet18"``, ``"timm:resnet18"``, or ``"resnet18"``: torchvision's where it has one.
         classes: outputs of the last layer.
-        pretrained: download the library's own weights; the last layer stays new where its number of classes differs.
+        weights: None to start from scratch; ``"pretrained"`` to download the library's default, or a certain one:
+            ``"pretrained:IMAGENET1K_V1"`` (torchvision), ``"pretrained:a1_in1k"`` (timm). The last layer stays new
+            where its number of classes differs.
 
     Raises:
-        ValueError: no model of that name, with the nearest; weights that do not exist or cannot be downloaded.
+        ValueError: no model or weights of that name, with the nearest; weights that cannot be downloaded.
 
     Example:
         >>> build_backbone("resnet18", 5).fc.out_features
         5
     """
     library, model = _find(name)
-    build = _from_timm if library == "timm" else _from_torchvision
-    return build(model, classes, pretrained)
+    return (_from_timm if library == "timm" else from_torchvision)(model, classes, weights)
 
 
-def _from_timm(model: str, classes: int, pretrained: bool) -> nn.Module:
+def _from_timm(model: str, classes: int, weights: str | None) -> nn.Module:
     import timm
 
+    if weights is not None and (tag := weights.partition(":")[2]):
+        check_choice("weights", tag, [name.partition(".")[2] for name in timm.list_pretrained(f"{model}.*")])
+        model = f"{model}.{tag}"
     try:
-        return timm.create_model(model, num_classes=classes, pretrained=pretrained)
+        return timm.create_model(model, num_classes=classes, pretrained=weights is not None)
     except (OSError, RuntimeError) as error:
-        if not pretrained:
+        if weights is None:
             raise
         raise _not_downloaded(error) from error
 
 
-def _from_torchvision(model: str, classes: int, pretrained: bool) -> nn.Module:
+def from_torchvision(model: str, classes: int, weights: str | None = None) -> nn.Module:
+    """Any classifier of torchvision, of images or videos; arguments and errors as for :func:`build_backbone`."""
     from torchvision import models
 
     start = {"init_weights": True} if model in ("googlenet", "inception_v3") else {}
     net: Any = models.get_model(model, weights=None, num_classes=classes, **start)
-    if pretrained:
+    if weights is not None:
+        known, tag = models.get_model_weights(model), weights.partition(":")[2]
+        if tag:
+            check_choice("weights", tag, known.__members__)
         try:
-            state = models.get_model_weights(model).DEFAULT.get_state_dict(progress=True)
+            state = (known[tag] if tag else known.DEFAULT).get_state_dict(progress=True)
         except (OSError, RuntimeError) as error:
             raise _not_downloaded(error) from error
         fit_weights(net, state, source=model)

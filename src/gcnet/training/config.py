@@ -20,7 +20,8 @@ class TrainingConfig:
     Attributes:
         data: folder, or list, of the task's data.
         backbone: "resnet18" (torchvision's, or else timm's), "torchvision:..." or "timm:...".
-        weights: None to start from scratch, "pretrained" to download, or a file (any that ``gcnet.load`` reads).
+        weights: None to start from scratch, "pretrained" to download (or one of several, such as
+            "pretrained:IMAGENET1K_V1"), or a file (any that ``gcnet.load`` reads).
         block: none, gc, snl, nl, se, cbam, bam, scse or sk.
         ratio: hidden width / channels of the block; None for the block's default.
         block_options: further options of the block as NAME=VALUE, such as subsample=before or pooling=average.

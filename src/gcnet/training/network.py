@@ -10,7 +10,7 @@ from gcnet.blocks.names import block_spec
 from gcnet.insertion import insert
 from gcnet.insertion.options import parse_options
 from gcnet.models.sameness import block_paths
-from gcnet.training.backbones import build_backbone, load_weights, read_weights
+from gcnet.training.backbones import build_backbone, is_download, load_weights, read_weights
 from gcnet.training.config import TrainingConfig
 from gcnet.training.distributed import is_first
 from gcnet.training.freezing import freeze
@@ -38,16 +38,21 @@ def classifier(config: TrainingConfig, classes: int) -> nn.Module:
         >>> net.fc.out_features
         5
     """
-    net = build_backbone(config.backbone, classes, pretrained=config.weights == "pretrained")
+    net = build_backbone(config.backbone, classes, config.weights if is_download(config.weights) else None)
     insert_blocks(net, config)
-    if config.weights is not None and config.weights != "pretrained":
-        print_new(load_weights(net, read_weights(config.weights), source=config.weights), net, config.weights)
+    if config.weights is not None and not is_download(config.weights):
+        load_file(net, config.weights)
     apply_norm_and_frozen(net, config)
     return net
 
 
-def print_new(names: tuple[str, ...], net: nn.Module, source: str) -> None:
-    """Tell, in the first process, which names ``load_weights`` left as they were."""
+def load_file(net: nn.Module, source: str) -> None:
+    """Load a file as :func:`~gcnet.training.backbones.load_weights` does; the first process prints what stayed new.
+
+    Raises:
+        ValueError: a file that cannot be read; weights or blocks that do not fit.
+    """
+    names = load_weights(net, read_weights(source), source=source)
     blocks = [path for path in block_paths(net) if any(name.startswith(f"{path}.") for name in names)]
     new = [name for name in names if not name.startswith(tuple(f"{path}." for path in blocks))]
     if blocks:

@@ -7,7 +7,7 @@ from gcnet.training.video.views import Views, even_crops, even_starts
 def test_views_are_read():
     assert Views.parse("10x3") == (10, 3)
     for text in ("10", "0x3", "3x", "axb", "1x1x1", " 1x1"):
-        with pytest.raises(ValueError, match="views=.* must be clips x crops, such as 1x1 or 10x3"):
+        with pytest.raises(ValueError, match=r"views=.* must be clips x crops, such as 1x1 or 10x3"):
             Views.parse(text)
 
 

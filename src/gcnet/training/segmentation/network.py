@@ -12,8 +12,8 @@ from torchvision.models.resnet import ResNet
 
 from gcnet.models.classifiers import dilate
 from gcnet.models.segmenters import segmenter
-from gcnet.training.backbones import RUN_PREFIX, load_weights, read_weights
-from gcnet.training.network import classifier, insert_blocks, print_new
+from gcnet.training.backbones import RUN_PREFIX, is_download, read_weights
+from gcnet.training.network import classifier, insert_blocks, load_file
 from gcnet.training.norms import synchronise_norms
 from gcnet.training.segmentation.config import SegmentationConfig
 from gcnet.training.segmentation.scene_net import SceneNet
@@ -43,7 +43,7 @@ def build_network(config: SegmentationConfig, classes: int) -> nn.Module:
         dilate(body, config.output_stride)
         net = segmenter(body, classes, head=config.head, auxiliary=config.auxiliary > 0)
     if whole and config.weights is not None:
-        print_new(load_weights(net, read_weights(config.weights), source=config.weights), net, config.weights)
+        load_file(net, config.weights)
     if config.norm == "sync":
         synchronise_norms(net)
     _try(net, config.crop_size)
@@ -52,9 +52,9 @@ def build_network(config: SegmentationConfig, classes: int) -> nn.Module:
 
 def _is_whole(weights: str | None) -> bool:
     """Whether a file is of a network with a head for segmentation."""
-    if weights in (None, "pretrained"):
+    if weights is None or is_download(weights):
         return False
-    names = [name.removeprefix(RUN_PREFIX) for name in read_weights(str(weights)).tensors]
+    names = [name.removeprefix(RUN_PREFIX) for name in read_weights(weights).tensors]
     return all(any(name.startswith(part) for name in names) for part in ("backbone.", "classifier."))
 
 

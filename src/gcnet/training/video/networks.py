@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from pathlib import Path
 from typing import Any
 
 from torch import Tensor, nn
@@ -13,7 +12,7 @@ from gcnet.blocks.base import Block, check_choice
 from gcnet.models.classifiers import resnet
 from gcnet.models.factories import VIDEO, torchvision_network
 from gcnet.models.video import i3d, slow_only
-from gcnet.training.backbones import build_backbone, fit_weights, load_weights, read_weights
+from gcnet.training.backbones import build_backbone, fit_weights, is_download, load_weights, read_weights
 from gcnet.training.network import apply_norm_and_frozen, insert_blocks
 from gcnet.training.video.config import VideoConfig
 
@@ -48,22 +47,24 @@ def video_network(config: VideoConfig, classes: int) -> nn.Module:
 
     Example:
         >>> chosen = {"backbone": "slow_only_r10", "block": "none", "batch_size": 2}
+        >>> from pathlib import Path
         >>> config = VideoConfig(data=Path("clips"), epochs=1, lr=0.1, weight_decay=0, **chosen)
         >>> video_network(config, 5).layer4[0].conv1.kernel_size
         (3, 3, 3)
     """
     backbone = config.backbone.removeprefix("torchvision:")
     check_choice("backbone", backbone, BACKBONES)
-    from_file = None if config.weights in (None, "pretrained") else read_weights(str(config.weights))
+    download = config.weights if is_download(config.weights) else None
+    from_file = None if config.weights in (None, download) else read_weights(str(config.weights))
     flat = from_file is not None and any(value.dim() == 4 for value in from_file.tensors.values())
     if backbone in VIDEO:
         net = torchvision_network(backbone, num_classes=classes)
-        if config.weights == "pretrained":
+        if download:
             fit_weights(net, pretrained_video(backbone), source=backbone)
     else:
         kind, depth = re.fullmatch(r"(.+)_(r\d+)", backbone).groups()  # type: ignore[union-attr]
-        if config.weights == "pretrained":
-            image_net = build_backbone(f"torchvision:resnet{depth[1:]}", classes, pretrained=True)
+        if download:
+            image_net = build_backbone(f"torchvision:resnet{depth[1:]}", classes, download)
         else:
             image_net = resnet(**_DEPTHS[depth], num_classes=classes)
         if from_file is not None and flat:

@@ -97,6 +97,7 @@ def strip(path: Path, clip: Tensor, attention: Attention | None, title: str) -> 
         attention: of a block to this clip.
         title: of the picture.
     """
+    clip = clip.cpu()
     length, height, width = clip.shape[1:]
     chosen = np.linspace(0, length - 1, min(MOST, length)).round().astype(int)
     rows = 1 if attention is None else 2
@@ -107,7 +108,7 @@ def strip(path: Path, clip: Tensor, attention: Attention | None, title: str) -> 
     for cell in axes.flat:
         cell.axis("off")
     for cell, frame in zip(axes[0], chosen, strict=True):
-        cell.imshow(clip[:, frame].permute(1, 2, 0).cpu())
+        cell.imshow(clip[:, frame].permute(1, 2, 0).numpy())
         cell.set_title(f"frame {frame + 1}", fontsize=8)
     if attention is not None:
         _overlay(axes[1], clip, chosen, attention)
@@ -123,9 +124,9 @@ def _overlay(axes: np.ndarray, clip: Tensor, chosen: np.ndarray, attention: Atte
     times = [frame * len(weights) // length for frame in chosen]
     marked = min(range(len(chosen)), key=lambda i: abs((chosen[i] + 0.5) / length - (attention.query or (0,))[0]))
     for index, (cell, frame, time) in enumerate(zip(axes, chosen, times, strict=True)):
-        cell.imshow(clip[:, frame].float().mean(0).cpu(), cmap="gray", vmin=0, vmax=255)
+        cell.imshow(clip[:, frame].float().mean(0).numpy(), cmap="gray", vmin=0, vmax=255)
         cell.imshow(
-            weights[time],
+            weights[time].numpy(),
             cmap="inferno",
             alpha=0.6,
             vmin=0,
