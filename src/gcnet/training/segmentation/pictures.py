@@ -59,7 +59,7 @@ def overlay(image: Tensor, labels: Tensor, classes: int) -> Image.Image:
 def save_labels(path: Path, labels: Tensor, classes: int) -> None:
     """Labels [H, W] as a PNG file of one channel: 8 bits with the colours as palette, or 16 bits beyond 256 classes."""
     if classes <= 256:
-        picture = Image.fromarray(labels.numpy().astype(np.uint8), mode="P")
+        picture = Image.fromarray(labels.numpy().astype(np.uint8))
         picture.putpalette(palette(classes).tobytes())
     else:
         picture = Image.fromarray(labels.numpy().astype(np.uint16))
