@@ -63,6 +63,7 @@ def recipes() -> dict[str, Recipe]:
         detection,
         imagenet,
         kinetics,
+        scenes_detection,
         segmentation,
         video,
     )
@@ -71,6 +72,7 @@ def recipes() -> dict[str, Recipe]:
         classification,
         imagenet,
         detection,
+        scenes_detection,
         coco,
         segmentation,
         video,
