@@ -12,9 +12,14 @@ from torchvision.models import resnet18
 
 import gcnet
 from gcnet.checkpoints.convert import to_theirs
-from gcnet.training.backbones import build_backbone, fit_weights, load_weights
+from gcnet.training import backbones
+from gcnet.training.backbones import build_backbone, fit_weights, read_weights
 
 SPEC = gcnet.GlobalContext.spec(ratio=1 / 4, init="published")
+
+
+def load_weights(net, path):
+    return backbones.load_weights(net, read_weights(path), source=path)
 
 
 def with_blocks(classes=3, spec=SPEC, stages="c5"):
@@ -55,12 +60,13 @@ def test_unknown(name, message):
         build_backbone(name, 3)
 
 
-def test_pretrained_of_torchvision_keeps_all_but_the_classes(monkeypatch):
+@pytest.mark.parametrize("weights", ["pretrained", "pretrained:IMAGENET1K_V1"])
+def test_pretrained_of_torchvision_keeps_all_but_the_classes(weights, monkeypatch):
     published = resnet18()
     monkeypatch.setattr(
         models.ResNet18_Weights, "get_state_dict", lambda self, **options: published.state_dict(), raising=True
     )
-    net = build_backbone("resnet18", 5, pretrained=True)
+    net = build_backbone("resnet18", 5, weights)
     assert torch.equal(net.layer4[1].conv2.weight, published.layer4[1].conv2.weight)
     assert net.fc.out_features == 5
 
@@ -68,8 +74,19 @@ def test_pretrained_of_torchvision_keeps_all_but_the_classes(monkeypatch):
 def test_pretrained_of_timm_is_asked_from_timm(monkeypatch):
     asked = []
     monkeypatch.setattr("timm.create_model", lambda name, **options: asked.append((name, options)))
-    build_backbone("timm:resnet18", 5, pretrained=True)
-    assert asked == [("resnet18", {"num_classes": 5, "pretrained": True})]
+    build_backbone("timm:resnet18", 5, "pretrained")
+    build_backbone("timm:resnet18", 5, "pretrained:tv_in1k")
+    options = {"num_classes": 5, "pretrained": True}
+    assert asked == [("resnet18", options), ("resnet18.tv_in1k", options)]
+
+
+@pytest.mark.parametrize(
+    ("name", "weights", "nearest"),
+    [("resnet50", "IMAGENET1K_V3", "IMAGENET1K_V"), ("timm:resnet50", "tv_in1kk", "tv_in1k")],
+)
+def test_unknown_weights_name_the_nearest(name, weights, nearest):
+    with pytest.raises(ValueError, match=f"weights='{weights}'.*did you mean '{nearest}"):
+        build_backbone(name, 3, f"pretrained:{weights}")
 
 
 @pytest.mark.parametrize("name", ["resnet18", "timm:resnet18"])
@@ -80,7 +97,7 @@ def test_what_cannot_be_downloaded_says_what_to_do(name, monkeypatch):
     monkeypatch.setattr(models.ResNet18_Weights, "get_state_dict", fail)
     monkeypatch.setattr("timm.create_model", fail)
     with pytest.raises(ValueError, match=r"weights='pretrained': cannot be downloaded \(no route to host\); give the"):
-        build_backbone(name, 3, pretrained=True)
+        build_backbone(name, 3, "pretrained")
 
 
 def test_auxiliary_heads_take_another_number_of_classes():

@@ -50,6 +50,12 @@ def test_patterns_and_position(capsys):
     assert (block.path, block.position, block.block) == ("layer3.1.context_block", "after_add", "SimplifiedNonLocal")
 
 
+def test_further_options_of_the_block(capsys):
+    config = replace(CONFIG, block="nl", ratio=None, block_options=("subsample=before", "subsample_size=(1, 2)"))
+    block = classifier(config, 3).layer4[0].context_block
+    assert (block.subsample, block.subsample_size) == ("before", (1, 2))
+
+
 def test_no_block(capsys):
     net = classifier(replace(CONFIG, block="none"), 3)
     assert not gcnet.status(net).blocks

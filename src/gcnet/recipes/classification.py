@@ -31,4 +31,6 @@ def classification(data: Path) -> ClassificationConfig:
     )
 
 
-RECIPES = (Recipe(make=classification, data="a folder per class", hardware="2 CPU cores"),)
+RECIPES = (
+    Recipe(make=classification, data="folders, shards or Hugging Face data set of images", hardware="2 CPU cores"),
+)

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+from gcnet.blocks.base import check_choice
 from gcnet.checkpoints.architecture import Architecture
 from gcnet.checkpoints.convert import COUNTER, to_ours
 from gcnet.checkpoints.document import Document
@@ -17,46 +18,63 @@ from gcnet.models.sameness import block_paths
 RUN_PREFIX = "net."  # of the network in a checkpoint of a run
 
 
-def build_backbone(name: str, classes: int, *, pretrained: bool = False) -> nn.Module:
+def is_download(weights: str | None) -> bool:
+    """Whether ``weights`` asks for published weights: "pretrained" or "pretrained:NAME".
+
+    Example:
+        >>> is_download("pretrained"), is_download("pretrained:IMAGENET1K_V1"), is_download("pretrained.pth")
+        (True, True, False)
+    """
+    return weights is not None and weights.partition(":")[0] == "pretrained"
+
+
+def build_backbone(name: str, classes: int, weights: str | None = None) -> nn.Module:
     """A classifier of torchvision or timm for ``classes`` classes.
 
     Args:
         name: ``"torchvision:resnet18"``, ``"timm:resnet18"``, or ``"resnet18"``: torchvision's where it has one.
         classes: outputs of the last layer.
-        pretrained: download the library's own weights; the last layer stays new where its number of classes differs.
+        weights: None to start from scratch; ``"pretrained"`` to download the library's default, or a certain one:
+            ``"pretrained:IMAGENET1K_V1"`` (torchvision), ``"pretrained:a1_in1k"`` (timm). The last layer stays new
+            where its number of classes differs.
 
     Raises:
-        ValueError: no model of that name, with the nearest; weights that do not exist or cannot be downloaded.
+        ValueError: no model or weights of that name, with the nearest; weights that cannot be downloaded.
 
     Example:
         >>> build_backbone("resnet18", 5).fc.out_features
         5
     """
     library, model = _find(name)
-    build = _from_timm if library == "timm" else from_torchvision
-    return build(model, classes, pretrained)
+    return (_from_timm if library == "timm" else from_torchvision)(model, classes, weights)
 
 
-def _from_timm(model: str, classes: int, pretrained: bool) -> nn.Module:
+def _from_timm(model: str, classes: int, weights: str | None) -> nn.Module:
     import timm
 
+    if weights is not None and (tag := weights.partition(":")[2]):
+        check_choice("weights", tag, [name.partition(".")[2] for name in timm.list_pretrained(f"{model}.*")])
+        model = f"{model}.{tag}"
     try:
-        return timm.create_model(model, num_classes=classes, pretrained=pretrained)
+        return timm.create_model(model, num_classes=classes, pretrained=weights is not None)
     except (OSError, RuntimeError) as error:
-        if not pretrained:
+        if weights is None:
             raise
         raise _not_downloaded(error) from error
 
 
-def from_torchvision(model: str, classes: int, pretrained: bool) -> nn.Module:
-    """Any classifier of torchvision, of images or videos; see :func:`build_backbone`."""
+def from_torchvision(model: str, classes: int, weights: str | None = None) -> nn.Module:
+    """Any classifier of torchvision, of images or videos; arguments and errors as for :func:`build_backbone`."""
     from torchvision import models
 
     start = {"init_weights": True} if model in ("googlenet", "inception_v3") else {}
     net: Any = models.get_model(model, weights=None, num_classes=classes, **start)
-    if pretrained:
+    if weights is not None:
+        known, tag = models.get_model_weights(model), weights.partition(":")[2]
+        if tag:
+            check_choice("weights", tag, known.__members__)
         try:
-            state = models.get_model_weights(model).DEFAULT.get_state_dict(progress=True)
+            state = (known[tag] if tag else known.DEFAULT).get_state_dict(progress=True)
         except (OSError, RuntimeError) as error:
             raise _not_downloaded(error) from error
         fit_weights(net, state, source=model)
@@ -89,34 +107,45 @@ def _find(name: str) -> tuple[str, str]:
     raise ValueError(f"backbone={name!r}: {lacking} such model{hint}")
 
 
-def load_weights(net: nn.Module, source: str) -> tuple[str, ...]:
-    """Load a file into a network with or without blocks; nothing in the file is executed.
+def read_weights(source: str) -> Contents:
+    """What a file of weights holds; nothing in it is executed.
 
-    Any format and container that ``gcnet.load`` reads, files of ``gcnet.save``, checkpoints of runs (their network),
-    and foreign layouts whose network is ours under other names. Where the file has another number of classes, or no
-    blocks, or no last layer, those of ``net`` stay as they are.
+    Args:
+        source: path or URL of any format and container that ``gcnet.load`` reads.
+
+    Raises:
+        ValueError: a file that cannot be read.
+    """
+    try:
+        return read(source)
+    except ValueError as error:
+        raise ValueError(f"weights={error}") from error
+
+
+def load_weights(net: nn.Module, contents: Contents, *, source: str) -> tuple[str, ...]:
+    """Load what a file holds into a network with or without blocks.
+
+    Files of ``gcnet.save``, checkpoints of runs (their network), and foreign layouts whose network is ours under other
+    names. Where there is another number of classes, or no blocks, or no last layer, those of ``net`` stay as they are.
 
     Args:
         net: changed in place.
-        source: path or URL.
+        contents: from :func:`read_weights`.
+        source: what the errors call it.
 
     Returns:
         Names that stayed as they were.
 
     Raises:
-        ValueError: a file that cannot be read; weights or blocks that do not fit.
+        ValueError: weights or blocks that do not fit.
 
     Example:
-        >>> import torch
-        >>> path = getfixture("tmp_path") / "weights.pth"
-        >>> torch.save({"state_dict": build_backbone("resnet18", 1000).state_dict()}, path)
-        >>> load_weights(build_backbone("resnet18", 5), str(path))
+        >>> from gcnet.checkpoints.reader import read
+        >>> contents = read({"state_dict": build_backbone("resnet18", 1000).state_dict()})
+        >>> load_weights(build_backbone("resnet18", 5), contents, source="weights.pth")
         ('fc.weight', 'fc.bias')
     """
-    try:
-        tensors, architecture = _ours(read(source), net)
-    except ValueError as error:
-        raise ValueError(f"weights={error}") from error
+    tensors, architecture = _ours(contents, net)
     _check_blocks(net, architecture, source)
     return fit_weights(net, tensors, source=source)
 

@@ -8,8 +8,9 @@ from torch import nn
 
 from gcnet.blocks.names import block_spec
 from gcnet.insertion import insert
+from gcnet.insertion.options import parse_options
 from gcnet.models.sameness import block_paths
-from gcnet.training.backbones import build_backbone, load_weights
+from gcnet.training.backbones import build_backbone, is_download, load_weights, read_weights
 from gcnet.training.config import TrainingConfig
 from gcnet.training.distributed import is_first
 from gcnet.training.freezing import freeze
@@ -37,10 +38,10 @@ def classifier(config: TrainingConfig, classes: int) -> nn.Module:
         >>> net.fc.out_features
         5
     """
-    net = build_backbone(config.backbone, classes, pretrained=config.weights == "pretrained")
+    net = build_backbone(config.backbone, classes, config.weights if is_download(config.weights) else None)
     insert_blocks(net, config)
-    if config.weights not in (None, "pretrained"):
-        load_file(net, str(config.weights))
+    if config.weights is not None and not is_download(config.weights):
+        load_file(net, config.weights)
     apply_norm_and_frozen(net, config)
     return net
 
@@ -51,7 +52,7 @@ def load_file(net: nn.Module, source: str) -> None:
     Raises:
         ValueError: a file that cannot be read; weights or blocks that do not fit.
     """
-    names = load_weights(net, source)
+    names = load_weights(net, read_weights(source), source=source)
     blocks = [path for path in block_paths(net) if any(name.startswith(f"{path}.") for name in names)]
     new = [name for name in names if not name.startswith(tuple(f"{path}." for path in blocks))]
     if blocks:
@@ -65,12 +66,13 @@ def insert_blocks(net: nn.Module, config: TrainingConfig) -> None:
 
     Args:
         net: the host; changed in place.
-        config: block, ratio, init, stages or match, position.
+        config: block, ratio, block_options, init, stages or match, position.
 
     Raises:
         ValueError: as :func:`gcnet.insert`.
     """
-    spec = block_spec(config.block, config.ratio, init=config.init)
+    options = parse_options(config.block_options, "block_options")
+    spec = block_spec(config.block, config.ratio, init=config.init, options=options)
     if spec is None:
         return
     where: dict[str, Any] = {"match": config.match} if config.match else {"stages": config.stages}

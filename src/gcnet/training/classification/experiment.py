@@ -12,17 +12,18 @@ from torch import nn
 
 from gcnet.files import whole_file
 from gcnet.training import loading
+from gcnet.training.class_folders import expand
 from gcnet.training.classification.config import ClassificationConfig
 from gcnet.training.classification.confusion import confusion_figure, write_classes
 from gcnet.training.classification.data import find_data
 from gcnet.training.classification.image_source import ImageSource
 from gcnet.training.classification.images import SUFFIXES, LabelledImages, read_image
-from gcnet.training.classification.network import check_runs, classifier
 from gcnet.training.classification.pictures import MOST, contact_sheet
 from gcnet.training.classification.task import ClassificationTask, class_accuracy
 from gcnet.training.classification.transforms import train_transform, val_transform
 from gcnet.training.experiment import Experiment
 from gcnet.training.loading import Loader, Place
+from gcnet.training.network import classifier
 from gcnet.training.task import Task
 
 LISTED = 5  # classes in a prediction
@@ -34,9 +35,9 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
     data: ImageSource
 
     def open_data(self) -> tuple[tuple[str, ...], str]:
-        """Find the images, look at them if asked for."""
+        """Find the images; look at them first, unless what is broken may be left out."""
         self.data = find_data(self.config)
-        if self.config.check_files:
+        if self.config.check_files and self.config.on_broken == "error":
             self.data.check()
         return self.data.classes, self.data.summary
 
@@ -49,7 +50,7 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
         net = classifier(self.config, len(self.classes))
         for name, size in (("image_size", self.config.image_size), ("test_size", self.config.test_size)):
             if size is not None:
-                check_runs(net, name, size)
+                _check_runs(net, name, size)
         return net
 
     def build_task(self, net: nn.Module) -> ClassificationTask:
@@ -94,10 +95,12 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
             FileNotFoundError: a folder without images.
             BrokenSample: an image that cannot be read, by name.
         """
-        files = image_files(inputs)
+        files = expand(inputs, SUFFIXES, "image")
         found = []
+        numbered = LabelledImages([(path, number) for number, path in enumerate(files)], val_transform(self.config))
+        loader = loading.val_loader(numbered, self.config)
         with torch.inference_mode():
-            for images, numbers in loading.val_loader(_numbered(files, self.config), self.config):
+            for images, numbers in loader:
                 likeliest = task(images.to(task.device)).float().softmax(1).topk(min(LISTED, len(task.classes)))
                 for number, *answer in zip(numbers.tolist(), *(part.tolist() for part in likeliest), strict=True):
                     classes = [
@@ -108,29 +111,24 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
         path = out / "predictions.json"
         with whole_file(path) as partial:
             partial.write_text(json.dumps(found, indent=2) + "\n")
+        for message in loader.broken:
+            print(f"left out: {message}")
         _draw(out / "predictions.png", found)
         return path
 
 
-def image_files(inputs: Sequence[Path]) -> list[Path]:
-    """The files given, and the image files in the folders given.
-
-    Raises:
-        FileNotFoundError: a folder without images.
-    """
-    files: list[Path] = []
-    for path in inputs:
-        inside = (
-            sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-        )
-        if not inside:
-            raise FileNotFoundError(f"{path}: folder without images ({', '.join(SUFFIXES)})")
-        files += inside
-    return files
-
-
-def _numbered(files: Sequence[Path], config: ClassificationConfig) -> LabelledImages:
-    return LabelledImages([(path, number) for number, path in enumerate(files)], val_transform(config))
+def _check_runs(net: nn.Module, name: str, size: int) -> None:
+    """Raise ValueError unless the network takes images of this size, which the field ``name`` asks for."""
+    training = net.training
+    net.eval()
+    try:
+        with torch.no_grad():
+            net(torch.zeros(2, 3, size, size))
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(f"{name}={size}: {type(net).__name__} does not run on such images ({reason})") from error
+    finally:
+        net.train(training)
 
 
 def _draw(path: Path, found: Sequence[dict[str, Any]]) -> None:

@@ -10,11 +10,13 @@ from typing import Any
 
 from torch import nn
 
+from gcnet.training.class_folders import expand
+from gcnet.training.classification.images import SUFFIXES
 from gcnet.training.detection.coco import CocoAnnotations
 from gcnet.training.detection.coco_folder import read_folder
 from gcnet.training.detection.config import DetectionConfig
 from gcnet.training.detection.detections import coco_results, detect, ground_truth, write_results
-from gcnet.training.detection.images import ScoredImages, TrainingImages, find_images, read_image
+from gcnet.training.detection.images import ScoredImages, TrainingImages, read_image
 from gcnet.training.detection.metrics import all_results
 from gcnet.training.detection.network import build_detector
 from gcnet.training.detection.pictures import draw, side_by_side
@@ -85,7 +87,7 @@ class DetectionExperiment(Experiment[DetectionConfig]):
         """
         categories = range(1, len(self.classes) + 1)
         results: list[dict[str, Any]] = []
-        files = find_images(inputs)
+        files = expand(inputs, SUFFIXES, "image")
         for number, (path, name) in enumerate(zip(files, _picture_names(files), strict=True), 1):
             image = read_image(path)
             (found,) = detect(task.net, [image.to(task.device)])

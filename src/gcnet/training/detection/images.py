@@ -12,7 +12,7 @@ from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from gcnet.training.classification.image_folder import SUFFIXES, to_rgb
+from gcnet.training.classification.images import read_image as read_picture
 from gcnet.training.detection.coco import CocoAnnotations, CocoImage, decode_masks
 from gcnet.training.loading import BrokenSample
 
@@ -83,31 +83,10 @@ def read_image(path: Path, expected: CocoImage | None = None) -> Tensor:
     Raises:
         BrokenSample: it cannot be read, or its size is another one.
     """
-    try:
-        with Image.open(path) as picture:
-            image = to_rgb(picture)
-    except (OSError, SyntaxError, ValueError) as error:
-        raise BrokenSample(f"{path}: cannot be decoded ({error}). Repair or remove it") from error
+    image = read_picture(path)
     if expected and image.size != (expected.width, expected.height):
         raise BrokenSample(_other_size(path, image.size, expected))
     return pil_to_tensor(image)
-
-
-def find_images(inputs: Sequence[Path]) -> list[Path]:
-    """Image files out of files and folders.
-
-    Raises:
-        ValueError: a folder without images.
-    """
-    files: list[Path] = []
-    for path in inputs:
-        inside = (
-            sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-        )
-        if not inside:
-            raise ValueError(f"{path}: holds no image ({', '.join(SUFFIXES)})")
-        files += inside
-    return files
 
 
 def size_problem(path: Path, expected: CocoImage) -> str | None:

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Mapping
-from pathlib import Path
 
 import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
 from gcnet.checkpoints.load import load
-from gcnet.checkpoints.reader import read
 from gcnet.models.detectors import conventions_of, faster_rcnn, mask_rcnn
+from gcnet.training.backbones import RUN_PREFIX, is_download, read_weights
 from gcnet.training.detection.config import DetectionConfig
 from gcnet.training.network import classifier
 
@@ -57,10 +56,10 @@ def build_detector(config: DetectionConfig, classes: int) -> FasterRCNN:
 
 def _whole_detector(config: DetectionConfig) -> Mapping[str, Tensor] | None:
     """The tensors of ``weights`` with torchvision's names, if that is the file of a whole detector."""
-    if config.weights in (None, "pretrained") or not Path(config.weights).is_file():
+    if config.weights is None or is_download(config.weights):
         return None
-    contents = read(config.weights)
-    tensors = {key.removeprefix("net."): value for key, value in contents.tensors.items()}
+    contents = read_weights(config.weights)
+    tensors = {key.removeprefix(RUN_PREFIX): value for key, value in contents.tensors.items()}
     if "gcnet" not in contents.metadata and any(key.startswith("rpn.") for key in tensors):
         return tensors
     if not any(key.startswith(("rpn.", "rpn_head.")) for key in tensors):

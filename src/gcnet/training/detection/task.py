@@ -60,14 +60,21 @@ class DetectionTask(Task):
             (self.found[number],) = detect(self.net, [image])
 
     def on_validation_epoch_end(self) -> None:
-        """Bring together what all processes found, score it on the first of them, log it on all."""
+        """Bring together what all processes found, score it on the first of them, log the precisions on all."""
         self._gather()
-        if self.global_rank == 0 and self.coco is not None:
-            kinds = ("box", "mask") if self.config.masks else ("box",)
-            self.scores = {kind: coco_scores(self.coco, self.found, kind, self.config.max_detections) for kind in kinds}
+        if self.global_rank == 0:
+            self.score()
         self.scores = self.trainer.strategy.broadcast(self.scores)
         for kind, scores in self.scores.items():
-            self.log_dict({f"val_{kind}_{name}": value for name, value in scores.overall.items()})
+            precisions = {name: value for name, value in scores.overall.items() if name.startswith("ap")}
+            self.log_dict({f"val_{kind}_{name}": value for name, value in precisions.items()})
+
+    def score(self) -> None:
+        """Compare what was found with the annotations."""
+        if self.coco is None:
+            raise RuntimeError("this task was built without annotations to score against")
+        for kind in ("box", "mask") if self.config.masks else ("box",):
+            self.scores[kind] = coco_scores(self.coco, self.found, kind, self.config.max_detections)
 
     def _gather(self) -> None:
         if self.trainer.world_size > 1:

@@ -12,13 +12,14 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from concurrent.futures import ThreadPoolExecutor
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
-from PIL import Image
+
+from gcnet.training.scenes.drawing import CELL, blend, crop_photos, draw_digits, read_digits, save_pictures
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -34,7 +35,7 @@ class SceneSettings:
         train: scenes to train on.
         val: scenes to validate on; their digits and photograph regions never occur in training scenes.
         size: height and width in pixels; a multiple of 16.
-        digits: digits per scene, at least 2 and at most (size / 16)^2.
+        digits: digits per scene, at least 2 and at most (size / 16)^2 and 255.
         base: range of a scene's base brightness.
         offset: how much darker or brighter than the base a digit is.
         noise: range of a scene's noise (standard deviation of each pixel).
@@ -58,7 +59,7 @@ class SceneSettings:
                 raise ValueError(f"{name}={getattr(self, name)} scenes: give at least 1")
         if self.size < CELL or self.size % CELL:
             raise ValueError(f"size={self.size} must be a multiple of {CELL}, such as 64")
-        cells = (self.size // CELL) ** 2
+        cells = min((self.size // CELL) ** 2, 255)
         if not 2 <= self.digits <= cells:
             raise ValueError(f"digits={self.digits} must be between 2 and {cells} for scenes of {self.size} pixels")
         low, high = self.base
@@ -77,6 +78,7 @@ class Scenes:
     Attributes:
         images: uint8 [N, H, W, 3].
         masks: uint8 [N, H, W], the label of each pixel.
+        owners: uint8 [N, H, W], number from 1 of the digit that a pixel shows, 0 where it shows none.
         base: [N], base brightness.
         bright: bool [N, K], whether a digit is brighter than the average of its scene.
         digit_ids: int [N, K], which digit of scikit-learn's set.
@@ -84,55 +86,71 @@ class Scenes:
 
     images: NDArray[np.uint8]
     masks: NDArray[np.uint8]
+    owners: NDArray[np.uint8]
     base: NDArray[np.float64]
     bright: NDArray[np.bool_]
     digit_ids: NDArray[np.int64]
 
 
-CELL = 16  # pixels: digits are drawn at this size, one per cell of a grid, shifted by up to JITTER
-JITTER = 2
-STROKE = 1.5  # gain that makes the anti-aliased strokes of the 8x8 digits solid
-VAL_DIGITS = 0.2  # share of the digits kept for validation
-VAL_PHOTO = 0.4  # share of each photograph's width, from the left, kept for validation
+JITTER = 2  # pixels: digits are drawn in the cells of a grid, shifted by up to this
+PART = 2**23  # pixels composed at a time
+
+Places = Callable[[np.random.Generator, tuple[int, int], int], tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
 
 
-def compose(settings: SceneSettings, split: str) -> Scenes:
-    """Compose the scenes of ``split`` ("train" or "val") in memory.
+def compose(
+    settings: SceneSettings, split: str, part: int = 0, *, places: Places | None = None, empty: float = 0.0
+) -> Scenes:
+    """Compose scenes of ``split`` ("train" or "val") in memory: all of them, or a part of a large set.
+
+    Args:
+        settings: of the scenes.
+        split: "train" or "val".
+        part: which of the parts that :func:`part_sizes` lists.
+        places: gives the corners of the digits; None to scatter them.
+        empty: share of scenes without digits.
 
     Example:
         >>> scenes = compose(SceneSettings(train=3, val=2), "val")
         >>> scenes.images.shape, scenes.masks.max()
         ((2, 64, 64, 3), np.uint8(2))
     """
-    count = {"train": settings.train, "val": settings.val}[split]
-    rng = np.random.default_rng([settings.seed, split == "val"])
-    glyphs, ids = _digits(split, settings.seed)
+    count = part_sizes(settings, split)[part]
+    rng = np.random.default_rng([settings.seed, split == "val", part])
+    glyphs, ids = read_digits(split, settings.seed)
     shape = (count, settings.digits)
 
     chosen = rng.integers(len(glyphs), size=shape)
-    bright = _both_kinds(rng, shape)
+    bright = both_kinds(rng, shape)
     base = rng.uniform(*settings.base, size=count)
     level = base[:, None] + np.where(bright, settings.offset, -settings.offset)
-    top, left = _places(rng, shape, settings.size)
+    top, left = (places or scatter)(rng, shape, settings.size)
+    layer = draw_digits(glyphs[chosen], level, top, left, settings.size)
 
-    coverage = np.zeros((count, settings.size, settings.size))
-    grey = np.zeros_like(coverage)
-    masks = np.zeros(coverage.shape, np.uint8)
-    scene = np.arange(count)[:, None, None]
-    for k in range(settings.digits):
-        alpha = glyphs[chosen[:, k]]
-        window = (scene, top[:, k, None, None] + np.arange(CELL)[:, None], left[:, k, None, None] + np.arange(CELL))
-        in_front = alpha > coverage[window]
-        coverage[window] = np.where(in_front, alpha, coverage[window])
-        grey[window] = np.where(in_front, level[:, k, None, None], grey[window])
-        label = np.where(alpha > 0.5, 1 + bright[:, k, None, None].astype(np.uint8), 0)
-        masks[window] = np.where(in_front, label, masks[window])
+    noise = rng.standard_normal((*layer.coverage.shape, 1)) * rng.uniform(*settings.noise, size=(count, 1, 1, 1))
+    photo = crop_photos(rng, count, settings.size, split) * settings.photo
+    bare = rng.random(count) < empty
+    layer.coverage[bare] = layer.owners[bare] = 0
+    labels = np.concatenate([np.zeros((count, 1), np.uint8), 1 + bright.astype(np.uint8)], axis=1)
+    masks = labels[np.arange(count)[:, None, None], layer.owners]
+    return Scenes(blend(layer, photo, noise), masks, layer.owners, base, bright, ids[chosen])
 
-    noise = rng.standard_normal((*coverage.shape, 1)) * rng.uniform(*settings.noise, size=(count, 1, 1, 1))
-    photo = _photo_crops(rng, count, settings.size, split) * settings.photo
-    picture = photo + coverage[..., None] * (grey[..., None] - photo) + noise
-    images = (picture.clip(0, 1) * 255).round().astype(np.uint8)
-    return Scenes(images, masks, base, bright, ids[chosen])
+
+def part_sizes(settings: SceneSettings, split: str, frames: int = 1) -> list[int]:
+    """How many scenes the parts have in which a split is composed, so that large sets fit into memory.
+
+    Args:
+        settings: of the scenes.
+        split: "train" or "val".
+        frames: pictures per scene.
+
+    Example:
+        >>> part_sizes(SceneSettings(train=5000), "train")
+        [2048, 2048, 904]
+    """
+    count = {"train": settings.train, "val": settings.val}[split]
+    most = max(1, PART // (settings.size**2 * frames))
+    return [min(most, count - first) for first in range(0, count, most)]
 
 
 def write_scenes(root: Path, settings: SceneSettings) -> Path:
@@ -146,33 +164,14 @@ def write_scenes(root: Path, settings: SceneSettings) -> Path:
         for kind, arrays in (("images", scenes.images), ("masks", scenes.masks)):
             folder = root / split / kind
             folder.mkdir(parents=True)
-            paths = [folder / f"{index:05}.png" for index in range(len(arrays))]
-            with ThreadPoolExecutor(2) as pool:
-                list(pool.map(_write_png, arrays, paths))
+            for _ in save_pictures(arrays, [folder / f"{index:05}.png" for index in range(len(arrays))]):
+                pass
     meta = {"classes": CLASS_NAMES, "settings": dataclasses.asdict(settings)}
     (root / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
     return root
 
 
-def _write_png(array: NDArray[np.uint8], path: Path) -> None:
-    Image.fromarray(array).save(path, compress_level=1)
-
-
-def _digits(split: str, seed: int) -> tuple[NDArray[np.float64], NDArray[np.int64]]:
-    """Opacities [D, CELL, CELL] of the digits of a split, and their indices in scikit-learn's set."""
-    from sklearn.datasets import load_digits
-
-    drawings = load_digits().images / 16
-    order = np.random.default_rng(seed).permutation(len(drawings))
-    held_out = round(VAL_DIGITS * len(order))
-    ids = order[:held_out] if split == "val" else order[held_out:]
-    resized = [
-        Image.fromarray(drawings[i].astype(np.float32)).resize((CELL, CELL), Image.Resampling.BICUBIC) for i in ids
-    ]
-    return (np.stack([np.asarray(glyph, np.float64) for glyph in resized]) * STROKE).clip(0, 1), ids
-
-
-def _both_kinds(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.bool_]:
+def both_kinds(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.bool_]:
     """[N, K] with at least a quarter, and at least one, of each kind per scene."""
     count, digits = shape
     least = max(1, digits // 4)
@@ -180,28 +179,10 @@ def _both_kinds(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.
     return rng.permuted(np.arange(digits) < number, axis=1)
 
 
-def _places(rng: np.random.Generator, shape: tuple[int, int], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+def scatter(rng: np.random.Generator, shape: tuple[int, int], size: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """Top and left corners [N, K]: different cells of a grid, shifted a little, inside the scene."""
     cells = size // CELL
     cell = rng.permuted(np.broadcast_to(np.arange(cells**2), (shape[0], cells**2)), axis=1)[:, : shape[1]]
     corners = np.stack(np.divmod(cell, cells)) * CELL + rng.integers(-JITTER, JITTER, endpoint=True, size=(2, *shape))
     top, left = corners.clip(0, size - CELL)
     return top, left
-
-
-def _photo_crops(rng: np.random.Generator, count: int, size: int, split: str) -> NDArray[np.float64]:
-    """Random crops [N, size, size, 3] of scikit-learn's two photographs; validation has its own part of each."""
-    from sklearn.datasets import load_sample_images
-
-    parts = []
-    for photo in load_sample_images().images:
-        border = round(photo.shape[1] * VAL_PHOTO)
-        part = Image.fromarray(photo[:, :border] if split == "val" else photo[:, border:])
-        scale = max(0.5, size / min(part.size))
-        parts.append(np.asarray(part.resize((round(part.width * scale), round(part.height * scale)))))
-    crops = np.empty((count, size, size, 3))
-    for crop in crops:
-        part_array = parts[rng.integers(len(parts))]
-        top, left = (rng.integers(extent - size, endpoint=True) for extent in part_array.shape[:2])
-        crop[:] = part_array[top : top + size, left : left + size][:, :: rng.choice([-1, 1])] / 255
-    return crops
