@@ -30,8 +30,8 @@ _BACKBONES = {
 def coco(data: Path, *, backbone: str = "r50", norm: str = "sync", epochs: int = 12, **blocks: Any) -> DetectionConfig:
     """Mask R-CNN FPN with GC blocks in c3 to c5, as published.
 
-    ``gcnet train coco-r50-gc-r16-sync-1x --data COCO`` on 8 GPUs with 2 images each: 39.4 box AP, 35.7 mask AP, and 37.2
-    and 33.8 without blocks. On another number of GPUs the rate is scaled; on one, ``coco-r50-gc-r16-fixed-1x``.
+    ``gcnet train coco-r50-gc-r16-sync-1x --data COCO`` on 8 GPUs with 2 images each: 39.4 box AP, 35.7 mask AP, and
+    37.2 and 33.8 without blocks. On another number of GPUs the rate is scaled; on one GPU, fixed norms.
 
     Args:
         data: folder with annotations/, train2017/ and val2017/.
