@@ -39,6 +39,7 @@ ARGUMENTS = {
     "evaluate": ["runs/classification/001"],
     "export": ["resnet18", "out.pt2", "--to", "pt2"],
     "predict": ["runs/classification/001", "a.png"],
+    "recipes": [],
     "train": ["classification", "--data", "photos"],
     "verify": ["a.pth", "b.pth"],
 }

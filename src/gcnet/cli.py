@@ -28,6 +28,7 @@ VERBS = {
         "gcnet.export.cli", "export", "a model as ONNX, torch.export or AOTInductor program, compared with eager"
     ),
     "predict": Verb("gcnet.recipes.cli", "train", "use the network of a run on images or videos"),
+    "recipes": Verb("gcnet.recipes.table_cli", "train", "what gcnet train knows by name, with figures to aim at"),
     "train": Verb("gcnet.recipes.cli", "train", "train by a recipe on your own data: gcnet train RECIPE --data DIR"),
     "verify": Verb(
         "gcnet.checkpoints.verify_cli", "models", "the largest difference of two checkpoints' outputs, per stage"

@@ -19,7 +19,16 @@ def test_options():
     assert block_spec("sk").block is SelectiveKernel
 
 
+def test_further_options():
+    spec = block_spec("nl", options={"subsample": "before", "norm": True})
+    assert (spec.options["subsample"], spec.options["norm"]) == ("before", True)
+
+
 def test_errors():
+    with pytest.raises(ValueError, match="unknown option 'subsampel', did you mean 'subsample'"):
+        block_spec("nl", options={"subsampel": "before"})
+    with pytest.raises(ValueError, match="block 'none' has no options"):
+        block_spec("none", options={"pooling": "average"})
     with pytest.raises(ValueError, match="did you mean 'cbam'"):
         block_spec("cbm")
     with pytest.raises(ValueError, match="'snl' has no hidden layer"):

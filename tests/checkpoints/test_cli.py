@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from torchvision.models.resnet import BasicBlock, Bottleneck, ResNet
 
 import gcnet
-from gcnet.checkpoints.cli import convert, parse_options
+from gcnet.checkpoints.cli import convert
 from gcnet.cli import main
 
 
@@ -76,14 +76,6 @@ def test_errors_are_told_and_nothing_is_written(source, tmp_path, capsys, argume
 def test_list_names_the_layouts(capsys):
     assert convert(["--list"]) == 0
     assert "timm ResNet" in capsys.readouterr().out.splitlines()
-
-
-def test_options_are_python_values_or_text():
-    assert parse_options(("scale=None", "style=caffe", "norm_eps=1e-6")) == {
-        "scale": None,
-        "style": "caffe",
-        "norm_eps": 1e-6,
-    }
 
 
 def test_the_configuration_in_an_old_file_tells_the_style(tmp_path, capsys):

@@ -128,3 +128,9 @@ def test_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
         train(dataclasses.replace(config, epochs=2), run)
     assert (run / "checkpoints" / "last.ckpt").read_bytes() == before
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_synchronised_norms_need_a_gpu(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    with pytest.raises(ValueError, match="norm='sync': batch norms over all processes train on GPUs only"):
+        train(toy_config(tmp_path, norm="sync"))

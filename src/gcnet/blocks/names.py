@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import inspect
+from collections.abc import Mapping
+from typing import Any
 
 from gcnet import blocks
 from gcnet.blocks.base import Block, BlockSpec, check_choice
@@ -19,16 +21,19 @@ BLOCKS: dict[str, type[Block]] = {
 }
 
 
-def block_spec(name: str, ratio: float | None = None, *, init: str = "published") -> BlockSpec | None:
+def block_spec(
+    name: str, ratio: float | None = None, *, init: str = "published", options: Mapping[str, Any] | None = None
+) -> BlockSpec | None:
     """The block of that name; ``"none"`` stands for no block at all.
 
     Args:
         name: "none", "gc", "snl", "nl", "se", "cbam", "bam", "scse" or "sk".
         ratio: hidden width / channels; None for the block's own default.
         init: start of the block; selective kernels have one start only.
+        options: further options of the block.
 
     Raises:
-        ValueError: an unknown name, with the nearest; a ratio for a block that has none.
+        ValueError: an unknown name or option, with the nearest; a ratio for a block that has none; options for none.
 
     Example:
         >>> block_spec("gc", 1/4)
@@ -38,13 +43,18 @@ def block_spec(name: str, ratio: float | None = None, *, init: str = "published"
     """
     check_choice("block", name, ("none", *BLOCKS))
     if name == "none":
+        if options:
+            raise ValueError(f"options {', '.join(options)}: block 'none' has no options")
         return None
     block = BLOCKS[name]
-    options: dict[str, object] = {}
+    options = dict(options or {})
     if ratio is not None:
         if "ratio" not in inspect.signature(block).parameters:
             raise ValueError(f"ratio={ratio}: block {name!r} has no hidden layer, leave ratio out")
         options["ratio"] = ratio
     if block.can_be_identity:
         options["init"] = init
-    return block.spec(**options)
+    try:
+        return block.spec(**options)
+    except TypeError as error:
+        raise ValueError(str(error)) from error

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-import ast
 import json
 import sys
 from dataclasses import dataclass
-from typing import Annotated, Any
+from typing import Annotated
 
 import tyro
 
@@ -15,6 +14,7 @@ from gcnet.checkpoints.containers import shown
 from gcnet.checkpoints.conversion import Conversion, unmatched
 from gcnet.checkpoints.convert import as_they_are, to_ours, to_theirs
 from gcnet.checkpoints.document import ENTRY, Document
+from gcnet.insertion.options import parse_options
 from gcnet.layouts import NETWORK_LAYOUTS
 
 
@@ -136,25 +136,3 @@ def _text(notes: tuple[str, ...], steps: list[Conversion], problems: list[str]) 
 def _metadata(architecture: Architecture, to: str) -> dict[str, str]:
     """What :func:`gcnet.load` rebuilds the network from; nothing for files of other libraries."""
     return Document(architecture).to_metadata() if to == "gcnet" else {}
-
-
-def parse_options(pairs: tuple[str, ...]) -> dict[str, Any]:
-    """Options from text: numbers, tuples and None as Python writes them, all else as text.
-
-    Raises:
-        ValueError: no ``=`` in it, or one name twice.
-
-    Example:
-        >>> parse_options(("style=caffe", "subsample_size=(1, 2, 2)"))
-        {'style': 'caffe', 'subsample_size': (1, 2, 2)}
-    """
-    options: dict[str, Any] = {}
-    for pair in pairs:
-        name, equals, text = pair.partition("=")
-        if not equals or not name or name in options:
-            raise ValueError(f"--option {pair!r} is not NAME=VALUE, or given twice; such as style=caffe")
-        try:
-            options[name] = ast.literal_eval(text)
-        except (SyntaxError, ValueError):
-            options[name] = text
-    return options

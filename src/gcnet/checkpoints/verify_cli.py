@@ -13,9 +13,8 @@ from torch import nn
 
 import gcnet
 from gcnet.analysis.table import format_table
-from gcnet.checkpoints.cli import parse_options
 from gcnet.checkpoints.verify import Comparison, compare
-from gcnet.insertion.options import parse_size
+from gcnet.insertion.options import parse_options, parse_size
 from gcnet.models.sameness import first_difference
 
 

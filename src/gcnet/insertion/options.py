@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import ast
+from collections.abc import Sequence
 from fractions import Fraction
+from typing import Any
 
 from torch import nn
 
@@ -102,3 +105,29 @@ def parse_size(text: str) -> tuple[int, ...]:
     if not all(part.isdecimal() and int(part) for part in parts):
         raise ValueError(f"input {text!r} is not the size of one sample, such as 3x224x224")
     return tuple(int(part) for part in parts)
+
+
+def parse_options(pairs: Sequence[str], name: str = "--option") -> dict[str, Any]:
+    """Options from text: numbers, tuples and None as Python writes them, all else as text.
+
+    Args:
+        pairs: ``NAME=VALUE`` each.
+        name: of the argument, for errors.
+
+    Raises:
+        ValueError: no ``=`` in it, or one name twice.
+
+    Example:
+        >>> parse_options(("style=caffe", "subsample_size=(1, 2, 2)"))
+        {'style': 'caffe', 'subsample_size': (1, 2, 2)}
+    """
+    options: dict[str, Any] = {}
+    for pair in pairs:
+        option, equals, text = pair.partition("=")
+        if not equals or not option or option in options:
+            raise ValueError(f"{name} {pair!r} is not NAME=VALUE, or given twice; such as style=caffe")
+        try:
+            options[option] = ast.literal_eval(text)
+        except (SyntaxError, ValueError):
+            options[option] = text
+    return options

@@ -1,4 +1,4 @@
-"""Ready networks assembled from torchvision parts: classifiers, Mask R-CNN with FPN, and 2D networks made 3D."""
+"""Ready networks assembled from torchvision parts: classifiers, detectors, segmenters, and 2D networks made 3D."""
 
 from importlib.util import find_spec
 
@@ -8,6 +8,19 @@ if find_spec("torchvision") is None:
 from gcnet.models.classifiers import resnet50, resnet101, resnext101_32x4d
 from gcnet.models.detectors import mask_rcnn
 from gcnet.models.inflate import inflate
-from gcnet.models.video import slow_only_r50
+from gcnet.models.segmenters import segmenter
+from gcnet.models.video import i3d, i3d_r50, non_local_places, slow_only, slow_only_r50
 
-__all__ = ["inflate", "mask_rcnn", "resnet50", "resnet101", "resnext101_32x4d", "slow_only_r50"]
+__all__ = [
+    "i3d",
+    "i3d_r50",
+    "inflate",
+    "mask_rcnn",
+    "non_local_places",
+    "resnet50",
+    "resnet101",
+    "resnext101_32x4d",
+    "segmenter",
+    "slow_only",
+    "slow_only_r50",
+]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from functools import partial
+from typing import Any
 
 import torch
 from torch import nn
@@ -70,6 +71,7 @@ def resnet(
     groups: int = 1,
     width_per_group: int = 64,
     stride_in_1x1: bool = False,
+    output_stride: int = 32,
     norm: str = "batch",
     norm_eps: float = 1e-5,
     device: torch.device | str | None = None,
@@ -83,6 +85,7 @@ def resnet(
         groups: groups of the 3x3 convolutions.
         width_per_group: channels of each group in the first stage.
         stride_in_1x1: as in :func:`resnet50`.
+        output_stride: pixels per position of the last map; for 16 and 8, see :func:`dilate`.
         norm: ``"batch"``, or ``"frozen_batch"`` with fixed statistics and factors, as torchvision's detectors have it.
         norm_eps: epsilon of all norms.
         device: as in :func:`resnet50`.
@@ -116,4 +119,52 @@ def resnet(
         for module in model.modules():
             if isinstance(module, Bottleneck):
                 module.conv1.stride, module.conv2.stride = module.conv2.stride, module.conv1.stride
+    dilate(model, output_stride)
     return model
+
+
+def dilate(model: ResNet, output_stride: int) -> None:
+    """Let the last stages of a ResNet keep their resolution, in place; its weights stay what they are.
+
+    The convolutions behind a stride that is taken out are dilated, so that they reach as far as before (Chen et al.,
+    2017; Yu et al., 2017): where the strided network had a position, the dilated one has the same value.
+
+    Args:
+        model: torchvision ResNet of any depth, basic or bottleneck, with or without context blocks.
+        output_stride: pixels per position of the last map: 32 (nothing to do), 16 (c5 dilated) or 8 (c4 and c5).
+
+    Raises:
+        ValueError: another ``output_stride``.
+
+    Example:
+        >>> from gcnet.models.classifiers import resnet
+        >>> net = resnet((1, 1, 1, 1), block="basic")
+        >>> dilate(net, 8)
+        >>> net.layer4[0].conv1.stride, net.layer4[0].conv1.dilation, net.layer4[0].conv2.dilation
+        ((1, 1), (2, 2), (4, 4))
+    """
+    if output_stride not in (32, 16, 8):
+        raise ValueError(f"output_stride={output_stride} must be 32, 16 or 8")
+    rate = 1
+    for stage in {32: (), 16: (model.layer4,), 8: (model.layer3, model.layer4)}[output_stride]:
+        for block in stage:
+            for conv in filter(None, (getattr(block, f"conv{number}", None) for number in (1, 2, 3))):
+                if conv.kernel_size == (3, 3):
+                    conv.dilation = conv.padding = (rate, rate)
+                if conv.stride != (1, 1):
+                    conv.stride = (1, 1)
+                    rate *= 2
+        stage[0].downsample[0].stride = (1, 1)
+        stage[0].stride = 1
+
+
+def output_stride_of(model: Any) -> int:
+    """The ``output_stride`` of a ResNet, or of the body of another network.
+
+    Example:
+        >>> from gcnet.models.classifiers import resnet
+        >>> output_stride_of(resnet((1, 1, 1, 1), output_stride=16))
+        16
+    """
+    kept = sum(stage[0].downsample[0].stride[-1] == 1 for stage in (model.layer3, model.layer4))
+    return 32 // 2**kept

@@ -10,11 +10,12 @@ from torchvision.models.detection import MaskRCNN
 from torchvision.models.resnet import ResNet
 
 from gcnet.insertion.attach import original_class
-from gcnet.models.classifiers import BLOCKS, NORMS
+from gcnet.models.classifiers import BLOCKS, NORMS, output_stride_of
 from gcnet.models.detector_options import OPTIONS, SINGLE_STAGE, detector_options, options_of
 from gcnet.models.detectors import STAGES
 from gcnet.models.factories import SEGMENTATION, torchvision_names
 from gcnet.models.sameness import block_paths, without
+from gcnet.models.segmenters import HEADS, segmenter_options
 
 
 def candidates(model: nn.Module) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -32,6 +33,9 @@ def _ours(model: Any, kind: type[nn.Module]) -> Iterator[tuple[str, dict[str, An
     elif kind is MaskRCNN:
         body = {"name": "resnet", "options": _resnet_options(model.backbone.body, 0)}
         yield "mask_rcnn", {"backbone": body, **detector_options(model)}
+    elif kind in HEADS.values():
+        body = {"name": "resnet", "options": _resnet_options(model.backbone, 0)}
+        yield "segmenter", {"backbone": body, **segmenter_options(model)}
 
 
 def _named(model: Any, kind: type[nn.Module]) -> Iterator[tuple[str, dict[str, Any]]]:
@@ -52,7 +56,10 @@ def _resnet(model: Any) -> tuple[str, dict[str, Any]]:
         for path, module in without(block_paths(model), dict(model.named_modules())).items()
         if isinstance(module, nn.Conv3d) and module.kernel_size[0] != 1
     }
-    return "inflated", {"of": {"name": "resnet", "options": flat}, "time_kernel": kernels}
+    pools = {
+        stage: pool.kernel_size[0] for stage in STAGES if (pool := getattr(model, stage)._modules.get("time_pool"))
+    }
+    return "inflated", {"of": {"name": "resnet", "options": flat}, "time_kernel": kernels, "time_pool": pools}
 
 
 def _resnet_options(net: Any, num_classes: int) -> dict[str, Any]:
@@ -63,12 +70,13 @@ def _resnet_options(net: Any, num_classes: int) -> dict[str, Any]:
     groups = first.conv2.groups if bottleneck else 1
     frozen = type(net.bn1) is NORMS["frozen_batch"]
     return {
-        "depths": tuple(len(getattr(net, stage)) for stage in STAGES),
+        "depths": tuple(sum(name.isdigit() for name in getattr(net, stage)._modules) for stage in STAGES),
         "block": block,
         "num_classes": num_classes,
         "groups": groups,
         "width_per_group": first.conv1.out_channels // groups,
         "stride_in_1x1": bottleneck and net.layer2[0].conv1.stride[-1] != 1,
+        "output_stride": output_stride_of(net),
         "norm": "frozen_batch" if frozen else "batch",
         "norm_eps": net.bn1.eps,
     }

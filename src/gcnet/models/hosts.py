@@ -18,16 +18,18 @@ from gcnet.models.detectors import mask_rcnn
 from gcnet.models.factories import TIMM_OPTIONS, TORCHVISION_OPTIONS, timm_network, torchvision_network
 from gcnet.models.inflate import inflate
 from gcnet.models.sameness import block_paths, first_difference
+from gcnet.models.segmenters import segmenter
 
-#: Family -> option -> type. The first option of the first three is required.
+#: Family -> option -> type. The first option of the first four is required.
 _HINTS: dict[str, Mapping[str, Any]] = {
     "resnet": hints_of(resnet, left_out=("device", "return")),
     "mask_rcnn": {"backbone": dict, "conventions": str, **{name: option.kind for name, option in OPTIONS.items()}},
-    "inflated": {"of": dict, "time_kernel": dict},
+    "segmenter": {"backbone": dict, **hints_of(segmenter, left_out=("classifier", "return"))},
+    "inflated": {"of": dict, "time_kernel": dict, "time_pool": dict},
     "torchvision": TORCHVISION_OPTIONS,
     "timm": TIMM_OPTIONS,
 }
-_REQUIRED = {"resnet": "depths", "mask_rcnn": "backbone", "inflated": "of"}
+_REQUIRED = {"resnet": "depths", "mask_rcnn": "backbone", "segmenter": "backbone", "inflated": "of"}
 
 
 @dataclass(frozen=True)
@@ -36,9 +38,9 @@ class Host:
 
     Attributes:
         name: ``"resnet"`` (:func:`gcnet.models.classifiers.resnet`), ``"mask_rcnn"``
-            (:func:`gcnet.models.mask_rcnn` over the host that is its option ``backbone``), ``"inflated"``
-            (:func:`gcnet.models.inflate` of the host that is its option ``of``), ``"torchvision:NAME"`` or
-            ``"timm:NAME"``.
+            (:func:`gcnet.models.mask_rcnn` over the host that is its option ``backbone``), ``"segmenter"``
+            (:func:`gcnet.models.segmenter`, likewise), ``"inflated"`` (:func:`gcnet.models.inflate` of the host that is
+            its option ``of``), ``"torchvision:NAME"`` or ``"timm:NAME"``.
         options: plain values; hosts within are given as ``{"name": ..., "options": {...}}``.
 
     Raises:
@@ -62,11 +64,12 @@ class Host:
         required = _REQUIRED.get(self._family)
         if required and required not in options:
             raise ValueError(f"host {self.name!r} needs the option {required!r}")
-        if self.name == "mask_rcnn":
+        if "backbone" in options:
             options["backbone"] = _inner(self.name, options["backbone"], ("resnet",))
         elif self.name == "inflated":
             options["of"] = _inner(self.name, options["of"], ("resnet", "torchvision", "timm"))
-            _check_time_kernel(options.setdefault("time_kernel", {}))
+            for name in ("time_kernel", "time_pool"):
+                _check_frames(name, options.setdefault(name, {}))
         object.__setattr__(self, "options", MappingProxyType(options))
 
     @property
@@ -83,10 +86,11 @@ class Host:
         try:
             if self.name == "resnet":
                 return resnet(**options, device=device)
-            if self.name == "mask_rcnn":
-                return mask_rcnn(Host.from_dict(options.pop("backbone")).build(device), **options)
+            if "backbone" in options:
+                over = mask_rcnn if self.name == "mask_rcnn" else segmenter
+                return over(Host.from_dict(options.pop("backbone")).build(device), **options)
             if self.name == "inflated":
-                return inflate(Host.from_dict(options["of"]).build(device), options["time_kernel"])
+                return inflate(Host.from_dict(options.pop("of")).build(device), **options)
             return self._by_name(torch.device(device or torch.get_default_device()), options)
         except TypeError as error:  # an option that this factory does not have
             raise ValueError(f"host {self.name!r} cannot be built with {options}: {error}") from error
@@ -152,7 +156,7 @@ def _inner(name: str, values: dict[str, Any], allowed: tuple[str, ...]) -> dict[
     return Host.from_dict(values).to_dict()
 
 
-def _check_time_kernel(kernels: dict[Any, Any]) -> None:
-    check_bounds("time_kernel", [*kernels, *kernels.values()])
-    if not all(isinstance(pattern, str) and type(frames) is int for pattern, frames in kernels.items()):
-        raise ValueError(f"time_kernel={str(kernels)[:80]} must map patterns of paths to numbers of frames")
+def _check_frames(option: str, frames_at: dict[Any, Any]) -> None:
+    check_bounds(option, [*frames_at, *frames_at.values()])
+    if not all(isinstance(path, str) and type(frames) is int for path, frames in frames_at.items()):
+        raise ValueError(f"{option}={str(frames_at)[:80]} must map patterns of paths to numbers of frames")

@@ -16,7 +16,13 @@ from gcnet.blocks.base import Block, check_choice
 Module = TypeVar("Module", bound=nn.Module)
 
 
-def inflate(model: Module, time_kernel: Mapping[str, int] | None = None, *, rule: str = "mean") -> Module:
+def inflate(
+    model: Module,
+    time_kernel: Mapping[str, int] | None = None,
+    *,
+    time_pool: Mapping[str, int] | None = None,
+    rule: str = "mean",
+) -> Module:
     """Copy a 2D network into a 3D one that takes [N, C, T, H, W]; the 2D network is left as it is.
 
     Convolutions, batch norms and poolings become their 3D forms with kernel and stride 1 along time (a global pooling
@@ -27,6 +33,8 @@ def inflate(model: Module, time_kernel: Mapping[str, int] | None = None, *, rule
         model: any 2D network whose forward does not depend on the rank of its input, such as a torchvision ResNet.
         time_kernel: odd number of frames of the convolutions selected by a pattern of their module path, such as
             ``{"layer[34].*.conv1": 3}``; the first pattern that matches counts. The others see one frame at a time.
+        time_pool: frames of a max-pooling along time at the end of stages, such as ``{"layer1": 2}``; it is their last
+            module, ``time_pool``.
         rule: how a 2D kernel fills t frames. ``"mean"`` (I3D) repeats it, divided by t; ``"centred"`` puts it into the
             middle frame and zeros elsewhere. On a video of one repeated frame the output is that of the 2D network:
             everywhere with ``"centred"``, away from the padded ends with ``"mean"``.
@@ -35,7 +43,8 @@ def inflate(model: Module, time_kernel: Mapping[str, int] | None = None, *, rule
         The 3D network, of the class of ``model``, on the same device.
 
     Raises:
-        ValueError: a pattern that selects no convolution, an even or negative kernel, an unknown rule.
+        ValueError: a pattern that selects no convolution, an even or negative kernel, a pooling after what is no
+            sequence of modules, an unknown rule.
         TypeError: a 2D module without a known 3D form, or a context block that cannot serve both ranks.
 
     Example:
@@ -63,7 +72,21 @@ def inflate(model: Module, time_kernel: Mapping[str, int] | None = None, *, rule
                     setattr(done[module], name, visit(child, f"{path}.{name}" if path else name))
         return done[module]
 
-    return visit(copy.deepcopy(model), "")  # type: ignore[return-value]
+    net = visit(copy.deepcopy(model), "")
+    for path, frames in (time_pool or {}).items():
+        _stage(net, path, frames).add_module("time_pool", nn.MaxPool3d((frames, 1, 1)))
+    return net  # type: ignore[return-value]
+
+
+def _stage(net: nn.Module, path: str, frames: int) -> nn.Sequential:
+    """The sequence of modules that a pooling along time closes."""
+    if isinstance(frames, bool) or not isinstance(frames, int) or frames < 1:
+        raise ValueError(f"time_pool[{path!r}]={frames!r} must be a number of frames, such as 2")
+    stages = {name: module for name, module in net.named_modules() if isinstance(module, nn.Sequential)}
+    if path not in stages:
+        near = difflib.get_close_matches(path, stages, n=3, cutoff=0.3) or list(stages)[:3]
+        raise ValueError(f"time_pool: {path!r} is no sequence of modules; there are {', '.join(near)} ...")
+    return stages[path]
 
 
 def _kernels(model: nn.Module, time_kernel: Mapping[str, int]) -> dict[str, int]:

@@ -23,17 +23,18 @@ STRIDES = (4, 8, 16, 32, 64)
 
 
 class PyramidAnchors(AnchorGenerator):
-    """Anchors of 8 strides, heights to widths 1/2, 1 and 2, on the strides of the pyramid itself.
+    """Anchors of so many strides, heights to widths 1/2, 1 and 2, on the strides of the pyramid itself.
 
     torchvision rounds them and divides the image by the size of a level, so that its P6 stride is 61 at 800 pixels.
     mmdetection 2.x centres them at multiples of the stride, unrounded; 1.x half a stride further, and rounds corners.
 
     Args:
         legacy: as in 1.x.
+        scale: side of a square anchor in strides of its level.
     """
 
-    def __init__(self, legacy: bool) -> None:
-        super().__init__(tuple((8 * stride,) for stride in STRIDES), ((0.5, 1.0, 2.0),) * len(STRIDES))
+    def __init__(self, legacy: bool, scale: float = 8) -> None:
+        super().__init__(*shapes(scale))
         self.legacy = legacy
         self.cell_anchors = [self._cell(stride) for stride in STRIDES]
 
@@ -46,8 +47,9 @@ class PyramidAnchors(AnchorGenerator):
         return [anchors] * len(image_list.image_sizes)
 
     def _cell(self, stride: int) -> Tensor:
-        heights = 8 * stride * torch.tensor(self.aspect_ratios[0], dtype=torch.float64, device="cpu").sqrt()
-        halves = torch.stack([(8 * stride) ** 2 / heights, heights], 1) / 2
+        side = self.sizes[STRIDES.index(stride)][0]
+        heights = side * torch.tensor(self.aspect_ratios[0], dtype=torch.float64, device="cpu").sqrt()
+        halves = torch.stack([side**2 / heights, heights], 1) / 2
         cell = torch.cat([-halves, halves], 1)
         return (cell + stride / 2).round() if self.legacy else cell
 
@@ -93,13 +95,18 @@ class ClampedBoxCoder(BoxCoder):
         return super().decode_single(torch.maximum(rel_codes, bounds), boxes)
 
 
-def parts(conventions: str) -> dict[str, Any]:
-    """Arguments of ``torchvision.models.detection.MaskRCNN`` for a version of mmdetection; none for torchvision."""
+def shapes(scale: float) -> tuple[tuple[tuple[float], ...], tuple[tuple[float, ...], ...]]:
+    """Sides and ratios of height to width of the anchors of each level."""
+    return tuple((scale * stride,) for stride in STRIDES), ((0.5, 1.0, 2.0),) * len(STRIDES)
+
+
+def parts(conventions: str, anchor_scale: float = 8) -> dict[str, Any]:
+    """Arguments of ``torchvision.models.detection.MaskRCNN`` for a version of mmdetection; few for torchvision."""
     if conventions == "torchvision":
-        return {}
+        return {} if anchor_scale == 8 else {"rpn_anchor_generator": AnchorGenerator(*shapes(anchor_scale))}
     legacy = conventions == "mmdetection1"
     return {
-        "rpn_anchor_generator": PyramidAnchors(legacy),
+        "rpn_anchor_generator": PyramidAnchors(legacy, anchor_scale),
         "box_roi_pool": PyramidRoIAlign(7, legacy),
         "mask_roi_pool": PyramidRoIAlign(14, legacy),
     }

@@ -12,7 +12,7 @@ def classification(data: Path) -> ClassificationConfig:
     """ResNet-18 with a GC block in every residual block of c3, c4 and c5, from scratch, at 96 pixels.
 
     Args:
-        data: folder with train/ and val/ (or test/) of class folders, or of class folders alone.
+        data: folder of images in class folders, of WebDataset shards, or of a Hugging Face data set.
 
     Example:
         >>> classification(Path("photos")).backbone
@@ -25,12 +25,12 @@ def classification(data: Path) -> ClassificationConfig:
         stages=("c3", "c4", "c5"),
         epochs=10,
         batch_size=32,
-        image_size=96,
         lr=1e-3,
         weight_decay=0.05,
-        warmup=0.1,
-        label_smoothing=0.1,
+        warmup=1.0,
     )
 
 
-RECIPES = (Recipe(make=classification, data="a folder per class", hardware="2 CPU cores"),)
+RECIPES = (
+    Recipe(make=classification, data="folders, shards or Hugging Face data set of images", hardware="2 CPU cores"),
+)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import re
 import sys
 from collections.abc import Callable
 from fractions import Fraction
 from importlib import import_module
 from typing import Any, get_args, get_origin
+
+_COMMA = r",(?![^()]*\))"  # but not one in brackets
 
 
 def parse(program: str, default: Any, argv: list[str], note: str = "") -> Any:
@@ -43,7 +46,7 @@ def parse(program: str, default: Any, argv: list[str], note: str = "") -> Any:
         return PrimitiveConstructorSpec(
             nargs=1,
             metavar="A,B,...",
-            instance_from_str=lambda words: tuple(kind(word) for word in words[0].split(",") if word),
+            instance_from_str=lambda words: tuple(kind(word) for word in re.split(_COMMA, words[0]) if word),
             is_instance=lambda value: isinstance(value, tuple),
             str_from_instance=lambda value: [",".join(map(str, value))],
         )

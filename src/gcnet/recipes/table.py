@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,40 +19,63 @@ class Recipe:
     """A function that returns a configuration, and what a reader wants to know before running it.
 
     Attributes:
-        make: from the path of the data to the configuration; its docstring says what is trained.
+        make: from the path of the data to the configuration.
+        name: as the command line has it; by default that of the function.
+        summary: one line about what is trained; by default that of the function's docstring.
         data: what the path has to be, such as "COCO 2017".
-        published: figures to aim at and where they stand; empty if there are none.
+        published: figures to aim at; empty if there are none.
+        source: where they stand, and whether they were read there (confirmed) or quoted from memory.
         hardware: what the batch size is meant for.
         scenes: context scenes to make when no data is given; None if data has to be given.
     """
 
     make: Callable[[Path], TrainingConfig]
+    name: str = ""
+    summary: str = ""
     data: str
-    published: str = ""
+    published: Mapping[str, float] = field(default_factory=dict)
+    source: str = ""
     hardware: str
     scenes: SceneSettings | None = None
 
-    @property
-    def name(self) -> str:
-        """As the command line has it."""
-        return self.make.__name__.replace("_", "-")
+    def __post_init__(self) -> None:
+        if not self.name:
+            object.__setattr__(self, "name", self.make.__name__.replace("_", "-"))
+        if not self.summary:
+            object.__setattr__(self, "summary", (self.make.__doc__ or "").partition("\n")[0])
 
     @property
-    def summary(self) -> str:
-        """One line about what is trained."""
-        return (self.make.__doc__ or "").partition("\n")[0]
+    def task(self) -> str:
+        """Task of the configuration."""
+        return self.make(Path()).task
 
 
 def recipes() -> dict[str, Recipe]:
-    """Every recipe by its name, in the order of the tasks.
+    """Every recipe by its name, in the order of the tasks; those for small machines come first.
 
     Example:
         >>> "classification" in recipes()
         True
     """
-    from gcnet.recipes import classification
+    from gcnet.recipes import (
+        classification,
+        coco,
+        detection,
+        imagenet,
+        kinetics,
+        segmentation,
+        video,
+    )
 
-    modules: tuple[Any, ...] = (classification,)
+    modules: tuple[Any, ...] = (
+        classification,
+        imagenet,
+        detection,
+        coco,
+        segmentation,
+        video,
+        kinetics,
+    )
     return {recipe.name: recipe for module in modules for recipe in module.RECIPES}
 
 

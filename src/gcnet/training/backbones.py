@@ -1,14 +1,31 @@
-"""Classifiers by name, with or without weights."""
+"""Classifiers by name, and weights out of files of any kind."""
 
 from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Any
 
-import torch
 from torch import Tensor, nn
+
+from gcnet.blocks.base import check_choice
+from gcnet.checkpoints.architecture import Architecture
+from gcnet.checkpoints.convert import COUNTER, to_ours
+from gcnet.checkpoints.document import Document
+from gcnet.checkpoints.reader import Contents, read
+from gcnet.models.sameness import block_paths
+
+RUN_PREFIX = "net."  # of the network in a checkpoint of a run
+
+
+def is_download(weights: str | None) -> bool:
+    """Whether ``weights`` asks for published weights: "pretrained" or "pretrained:NAME".
+
+    Example:
+        >>> is_download("pretrained"), is_download("pretrained:IMAGENET1K_V1"), is_download("pretrained.pth")
+        (True, True, False)
+    """
+    return weights is not None and weights.partition(":")[0] == "pretrained"
 
 
 def build_backbone(name: str, classes: int, weights: str | None = None) -> nn.Module:
@@ -17,44 +34,58 @@ def build_backbone(name: str, classes: int, weights: str | None = None) -> nn.Mo
     Args:
         name: ``"torchvision:resnet18"``, ``"timm:resnet18"``, or ``"resnet18"``: torchvision's where it has one.
         classes: outputs of the last layer.
-        weights: None to start from scratch; ``"pretrained"`` to download the library's own; or the path of a file
-            with a state dict (safetensors, or what torch reads with ``weights_only=True``). The last layer stays new
+        weights: None to start from scratch; ``"pretrained"`` to download the library's default, or a certain one:
+            ``"pretrained:IMAGENET1K_V1"`` (torchvision), ``"pretrained:a1_in1k"`` (timm). The last layer stays new
             where its number of classes differs.
 
     Raises:
-        ValueError: no model of that name, with the nearest; weights that do not fit.
-        FileNotFoundError: no such weights file.
+        ValueError: no model or weights of that name, with the nearest; weights that cannot be downloaded.
 
     Example:
         >>> build_backbone("resnet18", 5).fc.out_features
         5
     """
     library, model = _find(name)
-    pretrained = weights == "pretrained"
-    if library == "timm":
-        import timm
+    return (_from_timm if library == "timm" else from_torchvision)(model, classes, weights)
 
+
+def _from_timm(model: str, classes: int, weights: str | None) -> nn.Module:
+    import timm
+
+    if weights is not None and (tag := weights.partition(":")[2]):
+        check_choice("weights", tag, [name.partition(".")[2] for name in timm.list_pretrained(f"{model}.*")])
+        model = f"{model}.{tag}"
+    try:
+        return timm.create_model(model, num_classes=classes, pretrained=weights is not None)
+    except (OSError, RuntimeError) as error:
+        if weights is None:
+            raise
+        raise _not_downloaded(error) from error
+
+
+def from_torchvision(model: str, classes: int, weights: str | None = None) -> nn.Module:
+    """Any classifier of torchvision, of images or videos; arguments and errors as for :func:`build_backbone`."""
+    from torchvision import models
+
+    start = {"init_weights": True} if model in ("googlenet", "inception_v3") else {}
+    net: Any = models.get_model(model, weights=None, num_classes=classes, **start)
+    if weights is not None:
+        known, tag = models.get_model_weights(model), weights.partition(":")[2]
+        if tag:
+            check_choice("weights", tag, known.__members__)
         try:
-            net: nn.Module = timm.create_model(model, num_classes=classes, pretrained=pretrained)
-        except OSError as error:
+            state = (known[tag] if tag else known.DEFAULT).get_state_dict(progress=True)
+        except (OSError, RuntimeError) as error:
             raise _not_downloaded(error) from error
-    else:
-        from torchvision import models
-
-        net = models.get_model(model, weights=None, num_classes=classes)
-        if pretrained:
-            try:
-                state = models.get_model_weights(model).DEFAULT.get_state_dict(progress=True)
-            except OSError as error:
-                raise _not_downloaded(error) from error
-            load_weights(net, state, source=name)
-    if weights is not None and not pretrained:
-        load_weights(net, read_weights(Path(weights)), source=weights)
+        fit_weights(net, state, source=model)
+        if hasattr(net, "transform_input"):  # trained on images of another normalisation
+            net.transform_input = True
     return net
 
 
-def _not_downloaded(error: OSError) -> ValueError:
-    return ValueError(f"weights='pretrained': cannot be downloaded ({error}); give the path of a file instead")
+def _not_downloaded(error: Exception) -> ValueError:
+    reason = (str(error) or type(error).__name__).partition("\n")[0]
+    return ValueError(f"weights='pretrained': cannot be downloaded ({reason}); give the path of a file instead")
 
 
 def _find(name: str) -> tuple[str, str]:
@@ -76,59 +107,111 @@ def _find(name: str) -> tuple[str, str]:
     raise ValueError(f"backbone={name!r}: {lacking} such model{hint}")
 
 
-def read_weights(path: Path) -> dict[str, Tensor]:
-    """State dict of a file; nothing in the file is executed. A state dict one level down and a common prefix are found.
+def read_weights(source: str) -> Contents:
+    """What a file of weights holds; nothing in it is executed.
+
+    Args:
+        source: path or URL of any format and container that ``gcnet.load`` reads.
 
     Raises:
-        FileNotFoundError: no such file.
-        ValueError: the file holds no state dict.
+        ValueError: a file that cannot be read.
     """
-    if not path.is_file():
-        what = "is a folder" if path.is_dir() else "no such file"
-        raise FileNotFoundError(f"weights={path}: {what} (give a path, or 'pretrained' to download)")
-    content: Any
     try:
-        if path.suffix == ".safetensors":
-            from safetensors.torch import load_file
-
-            content = load_file(path)
-        else:
-            content = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:
-        raise ValueError(
-            f"weights={path}: cannot be read as weights without executing code in it ({type(error).__name__}); save "
-            "the tensors alone, with torch.save(model.state_dict(), path)"
-        ) from error
-    if isinstance(content, Mapping):
-        content = next((content[key] for key in ("state_dict", "model", "model_state_dict") if key in content), content)
-    if not isinstance(content, Mapping) or not all(isinstance(value, Tensor) for value in content.values()):
-        raise ValueError(f"weights={path}: holds no state dict (names and tensors)")
-    for prefix in ("module.", "net."):
-        if content and all(key.startswith(prefix) for key in content):
-            content = {key.removeprefix(prefix): value for key, value in content.items()}
-    return dict(content)
+        return read(source)
+    except ValueError as error:
+        raise ValueError(f"weights={error}") from error
 
 
-def load_weights(net: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> tuple[str, ...]:
-    """Load a state dict in which the last layer may be missing or have another number of classes.
+def load_weights(net: nn.Module, contents: Contents, *, source: str) -> tuple[str, ...]:
+    """Load what a file holds into a network with or without blocks.
+
+    Files of ``gcnet.save``, checkpoints of runs (their network), and foreign layouts whose network is ours under other
+    names. Where there is another number of classes, or no blocks, or no last layer, those of ``net`` stay as they are.
+
+    Args:
+        net: changed in place.
+        contents: from :func:`read_weights`.
+        source: what the errors call it.
 
     Returns:
-        Names that stayed new.
+        Names that stayed as they were.
 
     Raises:
-        ValueError: names or shapes that do not fit anywhere else.
+        ValueError: weights or blocks that do not fit.
+
+    Example:
+        >>> from gcnet.checkpoints.reader import read
+        >>> contents = read({"state_dict": build_backbone("resnet18", 1000).state_dict()})
+        >>> load_weights(build_backbone("resnet18", 5), contents, source="weights.pth")
+        ('fc.weight', 'fc.bias')
+    """
+    tensors, architecture = _ours(contents, net)
+    _check_blocks(net, architecture, source)
+    return fit_weights(net, tensors, source=source)
+
+
+def _ours(contents: Contents, net: nn.Module) -> tuple[Mapping[str, Tensor], Architecture]:
+    """Tensors by our names, and what the file says or tells about blocks."""
+    document = Document.from_metadata(contents.metadata)
+    if document is not None:
+        return document.untied(contents.tensors), document.architecture
+    own = net.state_dict()
+    of_run = {key: value for key, value in contents.tensors.items() if key.startswith(RUN_PREFIX)}
+    inside = {key.removeprefix(RUN_PREFIX): value for key, value in of_run.items()}
+    if inside.keys() & own.keys():
+        return inside, Architecture(None)
+    if sum(key in own for key in contents.tensors) > len(contents.tensors) / 2:
+        return contents.tensors, Architecture(None)
+    try:
+        conversion = to_ours(contents.tensors, metadata=contents.metadata)
+    except ValueError:
+        return contents.tensors, Architecture(None)  # whose names say best what does not fit
+    return conversion.tensors, conversion.architecture
+
+
+def _check_blocks(net: nn.Module, architecture: Architecture, source: str) -> None:
+    """Raise ValueError unless every block of the file is in the network."""
+    present = block_paths(net)
+    for block in architecture.blocks:
+        if block.block_path not in present:
+            raise ValueError(
+                f"weights={source}: has {len(architecture.blocks)} blocks, such as {block.spec!r} at "
+                f"{block.block_path!r}, where this network has none; choose block, stages and position alike"
+            )
+    try:
+        architecture.insert_into(net)
+    except ValueError as error:
+        raise ValueError(f"weights={source}: {error}; choose block, ratio and init alike") from error
+
+
+def fit_weights(net: nn.Module, weights: Mapping[str, Tensor], *, source: str) -> tuple[str, ...]:
+    """Load a state dict that may lack blocks and the last layer, or have another number of classes.
+
+    Returns:
+        Names that stayed as they were.
+
+    Raises:
+        ValueError: names or shapes that do not fit otherwise.
     """
     own = net.state_dict()
-    last = list(dict(net.named_parameters()))[-1].rpartition(".")[0] + "."
-    unfit = [key for key, value in own.items() if key not in weights or weights[key].shape != value.shape]
-    wrong = [key for key in unfit if not key.startswith(last) and not key.endswith("num_batches_tracked")]
-    unknown = [key for key in weights if key not in own]
-    if wrong or unknown:
-        count = len(wrong) + len(unknown)
-        detail = f"{wrong[0]} is missing or has another shape" if wrong else f"{unknown[0]} is not part of the model"
-        raise ValueError(f"weights={source}: {count} names do not fit {type(net).__name__}; {detail}")
-    net.load_state_dict({key: value for key, value in weights.items() if key not in unfit}, strict=False)
-    new = tuple(key for key in unfit if key.startswith(last))
-    if new:
-        print(f"not in {source}, stays new: {', '.join(new)}")
-    return new
+    blocks = tuple(f"{path}." for path in block_paths(net))
+    *_, last = (name for name, _ in net.named_parameters() if not name.startswith(blocks))
+    free = (f"{last.rpartition('.')[0]}.", *(() if any(key.startswith(blocks) for key in weights) else blocks))
+    classes = own[last].shape[:1]
+
+    def problem(key: str) -> str | None:
+        mine, theirs = own[key].shape, getattr(weights.get(key), "shape", None)
+        if theirs is None:
+            return None if key.startswith(free) else "is missing"
+        if mine == theirs or (mine[:1] == classes and mine[1:] == theirs[1:]):  # some networks have several such layers
+            return None
+        return f"is {list(theirs)} there and {list(mine)} here"
+
+    problems = {key: "is not part of the model" for key in weights if key not in own}
+    problems |= {key: said for key in own if not key.endswith(COUNTER) and (said := problem(key))}
+    if problems:
+        key, said = next(iter(problems.items()))
+        raise ValueError(f"weights={source}: {len(problems)} names do not fit {type(net).__name__}; {key} {said}")
+    fitting = {key: value for key, value in weights.items() if value.shape == own[key].shape}
+    net.load_state_dict(fitting, strict=False)
+    return tuple(key for key in own if key not in fitting and not key.endswith(COUNTER))

@@ -20,9 +20,11 @@ class TrainingConfig:
     Attributes:
         data: folder, or list, of the task's data.
         backbone: "resnet18" (torchvision's, or else timm's), "torchvision:..." or "timm:...".
-        weights: None to start from scratch, "pretrained" to download, or a file (any that ``gcnet.load`` reads).
+        weights: None to start from scratch, "pretrained" to download (or one of several, such as
+            "pretrained:IMAGENET1K_V1"), or a file (any that ``gcnet.load`` reads).
         block: none, gc, snl, nl, se, cbam, bam, scse or sk.
         ratio: hidden width / channels of the block; None for the block's default.
+        block_options: further options of the block as NAME=VALUE, such as subsample=before or pooling=average.
         stages: where to insert, for ResNet-like networks: out of c2, c3, c4, c5.
         match: patterns of module paths instead of stages, for any other network.
         position: after_1x1, after_3x3, after_add or after_block; None for the family's default.
@@ -41,7 +43,7 @@ class TrainingConfig:
         added_lr: of the inserted blocks, scaled likewise; None for the same as the host.
         weight_decay: of the parameters that decay.
         decay_all: norms and biases decay as well, as in the published COCO recipes.
-        schedule: cosine, steps or constant, after the warm-up.
+        schedule: cosine, poly (of power 0.9), steps or constant, after the warm-up.
         milestones: epochs after which steps multiplies the rate by ``gamma``.
         gamma: factor of steps.
         warmup: epochs in which the rate rises linearly.
@@ -72,6 +74,7 @@ class TrainingConfig:
     weights: str | None = None
     block: str
     ratio: float | None = None
+    block_options: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
     match: tuple[str, ...] = ()
     position: str | None = None
@@ -116,7 +119,7 @@ class TrainingConfig:
         check_choice("init", self.init, ("identity", "published"))
         check_choice("norm", self.norm, ("batch", "fixed", "sync"))
         check_choice("optimizer", self.optimizer, ("adamw", "sgd"))
-        check_choice("schedule", self.schedule, ("cosine", "steps", "constant"))
+        check_choice("schedule", self.schedule, ("cosine", "poly", "steps", "constant"))
         check_choice("on_broken", self.on_broken, ("error", "skip"))
         check_choice("precision", self.precision, PRECISIONS)
         for part in self.frozen:

@@ -121,12 +121,12 @@ class _SeededItems(Dataset[Any]):
 
 
 @dataclass(frozen=True)
-class _Collate:
-    """Collates the samples that could be read."""
+class Collate:
+    """Collates the samples that could be read, and names the others."""
 
     collate: Callable[[list[Any]], Any]
 
-    def __call__(self, samples: list[Any]) -> Collated:
+    def __call__(self, samples: list[Any]) -> Collated:  # noqa: D102
         good = [sample for sample in samples if not isinstance(sample, BrokenSample)]
         broken = tuple(str(sample) for sample in samples if isinstance(sample, BrokenSample))
         return Collated(self.collate(good) if good else None, broken)
@@ -209,7 +209,7 @@ def _loader(dataset: Any, batches: Any, config: TrainingConfig, collate: Callabl
     return Loader(
         _SeededItems(dataset, mix(config.seed, 1), config.on_broken == "skip"),
         batch_sampler=batches,
-        collate_fn=_Collate(collate),
+        collate_fn=Collate(collate),
         num_workers=config.workers,
         persistent_workers=config.workers > 0,
         pin_memory=torch.cuda.is_available(),

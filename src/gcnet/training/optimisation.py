@@ -70,9 +70,9 @@ def describe_lr(config: TrainingConfig, world: int = 1) -> str:
 
 
 def lr_factor(config: TrainingConfig, step: int, per_epoch: float) -> float:
-    """Factor of the learning rate at ``step``: a linear warm-up, then a cosine to 0, steps, or 1.
+    """Factor of the learning rate at ``step``: a linear warm-up, then a cosine or a power to 0, steps, or 1.
 
-    The schedule itself runs from the first step; the cosine spans what the warm-up leaves.
+    Steps are counted from the first one; cosine and power span what the warm-up leaves.
 
     Args:
         config: schedule and warm-up.
@@ -82,9 +82,11 @@ def lr_factor(config: TrainingConfig, step: int, per_epoch: float) -> float:
     rising = config.warmup_steps or round(config.warmup * per_epoch)
     if step < rising:
         return config.warmup_start + (1 - config.warmup_start) * (step + 1) / rising
+    done = min(1.0, (step - rising) / max(1.0, config.epochs * per_epoch - rising))
     if config.schedule == "cosine":
-        total = config.epochs * per_epoch
-        return (1 + math.cos(math.pi * min(1.0, (step - rising) / max(1.0, total - rising)))) / 2
+        return (1 + math.cos(math.pi * done)) / 2
+    if config.schedule == "poly":
+        return (1 - done) ** 0.9
     if config.schedule == "steps":
         return config.gamma ** sum(step >= round(milestone * per_epoch) for milestone in config.milestones)
     return 1.0

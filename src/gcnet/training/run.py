@@ -59,6 +59,8 @@ def train(config: TrainingConfig, run: Path | None = None) -> Path:
         >>> from gcnet.training.run import train
         >>> train(classification(Path("photos")))  # doctest: +SKIP
     """
+    if config.norm == "sync" and not torch.cuda.is_available():
+        raise ValueError("norm='sync': batch norms over all processes train on GPUs only; on a CPU, norm='batch'")
     config = dataclasses.replace(config, data=config.data.absolute())  # a run may go on from another folder
     with cpu_threads(config.threads):
         checkpoint = _last_checkpoint(config, run) if run is not None else None

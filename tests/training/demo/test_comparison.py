@@ -34,7 +34,7 @@ def test_writes_everything(tmp_path, capsys):
     assert (folder / "scenes.png").stat().st_size > 10_000
     assert (folder / "gc-seed1" / "metrics.csv").read_text().startswith("epoch")
     weights = torch.load(folder / "gc-seed0" / "weights.pt", weights_only=True)
-    SceneNet(3, TINY.spec("gc")).load_state_dict(weights)
+    TINY.network("gc").load_state_dict(weights)
 
     page = (folder / "report.html").read_text()
     assert not re.search(r"\$\{?[a-z]", page), "a placeholder was left"
@@ -47,9 +47,9 @@ def test_writes_everything(tmp_path, capsys):
 
 def test_one_seed_starts_every_variant_alike():
     torch.manual_seed(0)
-    plain = SceneNet(3).state_dict()
+    plain = TINY.network("none").state_dict()
     torch.manual_seed(0)
-    with_block = SceneNet(3, TINY.spec("gc")).state_dict()
+    with_block = TINY.network("gc").state_dict()
     assert all(torch.equal(value, with_block[key]) for key, value in plain.items())
     assert sum(p.numel() for p in SceneNet(3).parameters()) == 35_136
 

@@ -6,7 +6,6 @@ import json
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 
 pytest.importorskip("sklearn")
 
@@ -102,55 +101,3 @@ def test_files_hold_what_was_composed(tmp_path):
 def test_settings_that_make_no_sense(options, message):
     with pytest.raises(ValueError, match=message):
         SceneSettings(**options)
-
-
-class TestMaskFolder:
-    @pytest.fixture
-    def folder(self, tmp_path):
-        return write_scenes(tmp_path / "scenes", SceneSettings(train=3, val=1)) / "train"
-
-    def test_missing_folder(self, tmp_path):
-        with pytest.raises(FileNotFoundError, match=r"images.*images/ and masks/"):
-            MaskFolder(tmp_path, 3)
-
-    def test_no_image(self, folder):
-        for path in (folder / "images").iterdir():
-            path.unlink()
-        with pytest.raises(FileNotFoundError, match=r"no \.png"):
-            MaskFolder(folder, 3)
-
-    def test_missing_mask(self, folder):
-        (folder / "masks" / "00001.png").unlink()
-        with pytest.raises(FileNotFoundError, match=r"masks.00001\.png: the mask"):
-            MaskFolder(folder, 3)
-
-    def test_sizes_differ(self, folder):
-        Image.new("L", (10, 12)).save(folder / "masks" / "00002.png")
-        with pytest.raises(ValueError, match=r"masks.00002\.png: the size \(12, 10\) differs from \(64, 64\)"):
-            MaskFolder(folder, 3)[2]
-
-    def test_broken_file(self, folder):
-        (folder / "images" / "00000.png").write_bytes(b"no picture")
-        with pytest.raises(ValueError, match=r"images.00000\.png: cannot be read"):
-            MaskFolder(folder, 3)[0]
-
-    def test_truncated_file(self, folder):
-        path = folder / "images" / "00000.png"
-        path.write_bytes(path.read_bytes()[:2000])
-        with pytest.raises(ValueError, match=r"images.00000\.png: cannot be read"):
-            MaskFolder(folder, 3)[0]
-
-    def test_unknown_label(self, folder):
-        with pytest.raises(ValueError, match="holds label 2, but labels run from 0 to 1"):
-            MaskFolder(folder, 2)[0]
-
-    def test_colour_mask(self, folder):
-        Image.new("RGB", (64, 64)).save(folder / "masks" / "00001.png")
-        with pytest.raises(ValueError, match=r"00001\.png: a mask needs one 8-bit channel"):
-            MaskFolder(folder, 3)[1]
-
-    def test_sizes_of_scenes_differ(self, folder):
-        for kind, mode in (("images", "RGB"), ("masks", "L")):
-            Image.new(mode, (32, 32)).save(folder / kind / "00001.png")
-        with pytest.raises(ValueError, match=r"00001\.png: its size \(32, 32\) differs from \(64, 64\) of 00000\.png"):
-            MaskFolder(folder, 3).in_memory()

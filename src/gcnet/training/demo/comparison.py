@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch import Trainer, seed_everything
@@ -13,13 +14,16 @@ from torch.utils.data import DataLoader, TensorDataset
 
 from gcnet.blocks.base import BlockSpec
 from gcnet.blocks.names import block_spec
+from gcnet.insertion import insert
 from gcnet.training.demo.results import Result, print_table, summarise
 from gcnet.training.progress import RunProgress
 from gcnet.training.run_folder import new_run_folder, save_json
 from gcnet.training.scenes.compose import CLASS_NAMES, SceneSettings, write_scenes
+from gcnet.training.segmentation.config import SegmentationConfig
 from gcnet.training.segmentation.mask_folder import MaskFolder
-from gcnet.training.segmentation.scene_net import SceneNet
-from gcnet.training.segmentation.task import SegmentationTask
+from gcnet.training.segmentation.scene_net import BLOCK_SITES, SCENE_MEAN, SCENE_STD, SceneNet
+from gcnet.training.segmentation.task import SegmentationTask, class_iou
+from gcnet.training.segmentation.transforms import by_size
 from gcnet.training.trainer import cpu_threads, fit, quiet_lightning
 
 
@@ -78,6 +82,44 @@ class DemoConfig:
             spec.parameter_count(self.width)
         return spec
 
+    def network(self, name: str) -> SceneNet:
+        """The network of a variant; the random state gives all of them the same weights outside the blocks."""
+        net = SceneNet(len(CLASS_NAMES), width=self.width)
+        spec = self.spec(name)
+        if spec is not None:
+            insert(net, spec, match=BLOCK_SITES)
+        return net
+
+    def training(self, name: str, seed: int, data: Path) -> SegmentationConfig:
+        """The settings of one training."""
+        return SegmentationConfig(
+            data=data,
+            backbone="scene_net",
+            head="none",
+            block=name,
+            match=BLOCK_SITES,
+            mean=SCENE_MEAN,
+            std=SCENE_STD,
+            crop_size=(self.scenes.size, self.scenes.size),
+            epochs=self.epochs,
+            batch_size=self.batch_size,
+            lr=self.lr,
+            weight_decay=self.weight_decay,
+            examples=0,
+            seed=seed,
+        )
+
+
+class OneCycleTask(SegmentationTask):
+    """Segmentation under a one-cycle schedule."""
+
+    def configure_optimizers(self) -> Any:
+        """AdamW, all of whose parameters decay, and its schedule per step."""
+        lr, steps = self.config.lr, int(self.trainer.estimated_stepping_batches)
+        optimizer = torch.optim.AdamW(self.parameters(), lr=lr, weight_decay=self.config.weight_decay)
+        schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps)
+        return {"optimizer": optimizer, "lr_scheduler": {"scheduler": schedule, "interval": "step"}}
+
 
 def run_demo(config: DemoConfig) -> Path:
     """Make the scenes, train every variant, print the scores, write figures and a report.
@@ -118,8 +160,8 @@ def train_one(
 ) -> tuple[Result, SceneNet]:
     """Train one variant with one seed; its log and weights go to ``folder/<name>-seed<seed>``."""
     seed_everything(seed, verbose=False)
-    net = SceneNet(len(CLASS_NAMES), config.spec(name), width=config.width)
-    task = SegmentationTask(net, CLASS_NAMES, lr=config.lr, weight_decay=config.weight_decay)
+    net = config.network(name)
+    task = OneCycleTask(net, config.training(name, seed, folder / "data"), CLASS_NAMES)
     run = folder / f"{name}-seed{seed}"
     started = time.perf_counter()
     trainer = Trainer(
@@ -135,17 +177,18 @@ def train_one(
     )
     order = torch.Generator().manual_seed(seed)
     train_loader = DataLoader(train, config.batch_size, shuffle=True, drop_last=True, generator=order)
-    fit(trainer, task, (train_loader, DataLoader(val, 100)))
+    fit(trainer, task, (train_loader, DataLoader(val, 100, collate_fn=by_size)))
     seconds = time.perf_counter() - started
     net = net.cpu().eval()
     torch.save(net.state_dict(), run / "weights.pt")
+    history = tuple(epoch["val_miou"] for epoch in task.history)
     result = Result(
         block=name,
         seed=seed,
-        miou=task.history[-1],
-        iou=dict(zip(CLASS_NAMES, task.iou, strict=True)),
+        miou=history[-1],
+        iou=dict(zip(CLASS_NAMES, class_iou(task.confusion).tolist(), strict=True)),
         parameters=sum(parameter.numel() for parameter in net.parameters()),
         seconds=seconds,
-        history=tuple(task.history),
+        history=history,
     )
     return result, net

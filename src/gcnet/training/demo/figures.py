@@ -18,8 +18,8 @@ from torch.utils.data import TensorDataset
 from gcnet.blocks import GlobalContext, SimplifiedNonLocal
 from gcnet.training.demo.results import Result
 from gcnet.training.scenes.compose import CLASS_NAMES
-from gcnet.training.segmentation.scene_net import SceneNet
-from gcnet.training.segmentation.task import normalise
+from gcnet.training.segmentation.scene_net import SCENE_MEAN, SCENE_STD, SceneNet
+from gcnet.training.segmentation.transforms import normalise
 
 LABEL_COLOURS = ("#1a1a1a", "#56b4e9", "#e69f00")
 LINES = {"none": ("#000000", "o"), "gc": ("#d55e00", "s"), "nl": ("#0072b2", "^"), "snl": ("#009e73", "v")}
@@ -49,7 +49,9 @@ def predict(nets: Mapping[str, SceneNet], scenes: TensorDataset) -> Predictions:
     """Run every network over all scenes."""
     images, masks = scenes.tensors
     predicted = {
-        name: torch.cat([net(normalise(part)).argmax(1) for part in images.split(100)]).byte().numpy()
+        name: torch.cat([net(normalise(part, SCENE_MEAN, SCENE_STD)).argmax(1) for part in images.split(100)])
+        .byte()
+        .numpy()
         for name, net in nets.items()
     }
     on_digits = masks > 0
@@ -67,12 +69,12 @@ def spread_over_brightness(predictions: Predictions, count: int) -> list[int]:
 @torch.no_grad()
 def attention_maps(net: SceneNet, images: Tensor) -> NDArray[np.float32]:
     """Weights over positions [N, h, w] of the network's last block, which is a GC or SNL block."""
-    block = net.block2.context
+    block = net.get_submodule("block2.branch.context_block")
     if not isinstance(block, GlobalContext | SimplifiedNonLocal):
         raise TypeError(f"{type(block).__name__} has no attention map shared by all positions; GC and SNL have")
     seen: list[Tensor] = []
     hook = block.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
-    net(normalise(images))
+    net(normalise(images, SCENE_MEAN, SCENE_STD))
     hook.remove()
     return block.attention_map(seen[0]).view(-1, *seen[0].shape[2:]).numpy()
 

@@ -1,0 +1,119 @@
+"""The network of a video configuration: an inflated image classifier or one of torchvision's, weights, blocks."""
+
+from __future__ import annotations
+
+import re
+from typing import Any
+
+from torch import Tensor, nn
+from torch.nn import functional
+
+from gcnet.blocks.base import Block, check_choice
+from gcnet.models.classifiers import resnet
+from gcnet.models.factories import VIDEO, torchvision_network
+from gcnet.models.video import i3d, slow_only
+from gcnet.training.backbones import build_backbone, fit_weights, is_download, load_weights, read_weights
+from gcnet.training.network import apply_norm_and_frozen, insert_blocks
+from gcnet.training.video.config import VideoConfig
+
+_DEPTHS: dict[str, dict[str, Any]] = {
+    "r10": {"depths": (1, 1, 1, 1), "block": "basic"},
+    "r18": {"depths": (2, 2, 2, 2), "block": "basic"},
+    "r34": {"depths": (3, 4, 6, 3), "block": "basic"},
+    "r50": {"depths": (3, 4, 6, 3)},
+    "r101": {"depths": (3, 4, 23, 3)},
+}
+_INFLATED = {"slow_only": slow_only, "i3d": i3d}
+BACKBONES = (
+    *(f"{kind}_{depth}" for kind in _INFLATED for depth in _DEPTHS if (kind, depth) != ("i3d", "r10")),
+    *VIDEO,
+)
+
+
+def video_network(config: VideoConfig, classes: int) -> nn.Module:
+    """The host with weights, blocks and dropout before its last layer; prints where blocks went.
+
+    Weights of an image classifier are loaded before it is inflated, weights of a video network afterwards.
+
+    Args:
+        config: backbone, weights, block and where it goes, dropout, norm, frozen.
+        classes: outputs of the last layer.
+
+    Returns:
+        A model from [N, 3, T, H, W] to [N, classes].
+
+    Raises:
+        ValueError: an unknown backbone; weights or blocks that do not fit.
+
+    Example:
+        >>> chosen = {"backbone": "slow_only_r10", "block": "none", "batch_size": 2}
+        >>> from pathlib import Path
+        >>> config = VideoConfig(data=Path("clips"), epochs=1, lr=0.1, weight_decay=0, **chosen)
+        >>> video_network(config, 5).layer4[0].conv1.kernel_size
+        (3, 3, 3)
+    """
+    backbone = config.backbone.removeprefix("torchvision:")
+    check_choice("backbone", backbone, BACKBONES)
+    download = config.weights if is_download(config.weights) else None
+    from_file = None if config.weights in (None, download) else read_weights(str(config.weights))
+    flat = from_file is not None and any(value.dim() == 4 for value in from_file.tensors.values())
+    if backbone in VIDEO:
+        net = torchvision_network(backbone, num_classes=classes)
+        if download:
+            fit_weights(net, pretrained_video(backbone), source=backbone)
+    else:
+        kind, depth = re.fullmatch(r"(.+)_(r\d+)", backbone).groups()  # type: ignore[union-attr]
+        if download:
+            image_net = build_backbone(f"torchvision:resnet{depth[1:]}", classes, download)
+        else:
+            image_net = resnet(**_DEPTHS[depth], num_classes=classes)
+        if from_file is not None and flat:
+            load_weights(image_net, from_file, source=str(config.weights))
+        net = _INFLATED[kind](image_net)
+    insert_blocks(net, config)
+    if from_file is not None and not flat:
+        load_weights(net, from_file, source=str(config.weights))
+    apply_norm_and_frozen(net, config)
+    if config.dropout:
+        last_layer(net).register_forward_pre_hook(DropInput(config.dropout))
+    return net
+
+
+def pretrained_video(name: str) -> dict[str, Tensor]:
+    """Kinetics weights of torchvision's network of that name, downloaded."""
+    from torchvision.models import get_model_weights
+
+    try:
+        return get_model_weights(name).DEFAULT.get_state_dict(progress=True)
+    except OSError as error:
+        raise ValueError(
+            f"weights='pretrained': cannot be downloaded ({error}); give the path of a file instead"
+        ) from error
+
+
+def last_layer(net: nn.Module) -> nn.Linear:
+    """The linear layer that gives the classes."""
+    in_blocks = {id(part) for block in net.modules() if isinstance(block, Block) for part in block.modules()}
+    return [m for m in net.modules() if isinstance(m, nn.Linear) and id(m) not in in_blocks][-1]
+
+
+class DropInput:
+    """Dropout of what goes into a layer, as a hook: names and kind of the network stay as they are.
+
+    Args:
+        share: of the values that become zero while training.
+
+    Example:
+        >>> layer = nn.Linear(1000, 1, bias=False)
+        >>> _ = layer.register_forward_pre_hook(DropInput(0.5))
+        >>> x = torch.ones(1, 1000)
+        >>> torch.equal(layer.eval()(x), layer(x)), torch.equal(layer.train()(x), layer(x))
+        (True, False)
+    """
+
+    def __init__(self, share: float) -> None:
+        self.share = share
+
+    def __call__(self, layer: nn.Module, inputs: tuple[Tensor, ...]) -> tuple[Tensor, ...]:
+        """The inputs of the layer, the first thinned out while it trains."""
+        return (functional.dropout(inputs[0], self.share, layer.training), *inputs[1:])
