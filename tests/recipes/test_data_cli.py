@@ -60,3 +60,34 @@ def test_unknown_words_show_the_usage(words, capsys):
         data(words)
     assert stop.value.code == 2
     assert "usage" in capsys.readouterr().out
+
+
+class TestCheck:
+    @pytest.fixture
+    def folder(self, tmp_path):
+        assert data(f"make scenes --task segmentation --images 4 --out {tmp_path / 'made'}".split()) == 0
+        return tmp_path / "made"
+
+    def test_sound_data(self, folder, capsys):
+        assert data(["check", str(folder), "--workers", "2"]) == 0
+        assert "Nothing is wrong." in capsys.readouterr().out
+
+    def test_warnings_do_not_fail(self, folder, capsys):
+        (folder / "notes.txt").touch()
+        assert data(["check", str(folder)]) == 0
+        assert "warning: unused file" in capsys.readouterr().out
+
+    def test_errors_fail(self, folder, capsys):
+        capsys.readouterr()
+        for path in (folder / "train" / "masks").iterdir():
+            path.unlink()
+        assert data(["check", str(folder)]) == 1
+        assert "and 1 more" in capsys.readouterr().out
+        assert data(["check", str(folder), "--json"]) == 1
+        report = json.loads(capsys.readouterr().out)
+        assert [problem["kind"] for problem in report["errors"]] == ["image without mask"] * 4
+        assert (report["task"], report["counts"]["val images"]) == ("segmentation", 1)
+
+    def test_mistakes_are_one_line(self, tmp_path, capsys):
+        assert data(["check", str(tmp_path / "nowhere")]) == 2
+        assert "no such folder" in capsys.readouterr().err

@@ -88,6 +88,7 @@ def _encode(segmentation: Any, width: int, height: int) -> Any:
             raise ValueError(f"its mask has the size {size}, its image {[height, width]}")
         counts = segmentation["counts"]
         if not isinstance(counts, list):
+            rle.decode(segmentation)  # which looks whether the run lengths fill the image
             return segmentation
         if sum(counts) != width * height:
             raise ValueError(f"the run lengths of its mask cover {sum(counts)} of {width * height} pixels")

@@ -66,7 +66,7 @@ def read_video(path: Path) -> File:
 
 def _decode(container: Any, stream: Any) -> str | None:
     """What is wrong with the frames, if anything."""
-    times = []
+    times: list[float] = []
     for packet in container.demux(stream):
         if packet.is_corrupt:
             return f"it is damaged after {len(times)} frames"
