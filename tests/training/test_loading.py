@@ -49,9 +49,11 @@ def test_groups_do_not_mix():
         assert kinds != sorted(kinds)
 
 
-def test_too_few_samples():
+def test_too_few_samples(tmp_path):
     with pytest.raises(ValueError, match="batch_size=8 is more than the 7 training samples"):
         EpochBatches(7, 8, seed=0)
+    with pytest.raises(ValueError, match="10 validation samples are too few for 11 processes"):
+        val_loader(Random(), toy_config(tmp_path), Place(3, 11))
     with pytest.raises(ValueError, match="batch_size=4 times 2 processes is more than the 7"):
         EpochBatches(7, 4, seed=0, place=Place(0, 2))
 
