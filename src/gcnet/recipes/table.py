@@ -15,7 +15,7 @@ if TYPE_CHECKING:
 
 #: The files that hold recipes, in the order in which they are listed.
 FILES = (
-    *("classification", "imagenet"),
+    *("classification", "scenes_classification", "imagenet"),
     *("detection", "coco"),
     *("segmentation", "scenes_segmentation", "cityscapes"),
     *("video", "kinetics"),
