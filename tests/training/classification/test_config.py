@@ -16,6 +16,7 @@ from gcnet.recipes.classification import classification
         ({"image_size": 0}, "image_size=0"),
         ({"test_size": 0}, "test_size=0 .* or None"),
         ({"test_resize": -1}, "test_resize=-1"),
+        ({"test_resize": 90}, "test_resize=90 must be at least the 96 pixels"),
         ({"interpolation": "bicubik"}, "did you mean 'bicubic'"),
         ({"val_fraction": 1.0}, r"val_fraction=1\.0"),
         ({"label_smoothing": 1.0}, r"label_smoothing=1\.0"),

@@ -196,6 +196,13 @@ def test_truncated_images_stop_the_training_or_are_counted(config, tmp_path, wor
     assert "3.png: cannot be decoded" in message
 
 
+def test_files_without_header_are_left_out_on_request(config, tmp_path):
+    copy = write_folder(tmp_path / "copy")
+    (copy / "red" / "3.png").write_bytes(b"junk")
+    results = results_of(train(dataclasses.replace(config, data=copy, on_broken="skip", epochs=1)))
+    assert "3.png: cannot be decoded" in results["broken_samples"][0]
+
+
 def test_a_refused_resume_changes_nothing(config, trained, tmp_path):
     before = (trained / "config.json").read_text()
     write_folder(tmp_path / "other", classes=("green", "red"), count=6)

@@ -61,6 +61,9 @@ def test_parquet(tmp_path):
     (tmp_path / "data").mkdir()
     table.to_parquet(str(tmp_path / "data" / "train-00000-of-00001.parquet"))
     config = classification(tmp_path)
+    (tmp_path / "README.md").write_text(
+        "---\nconfigs:\n- config_name: default\n  data_files: https://nowhere/a.parquet\n---\n"
+    )
     assert is_hub_folder(tmp_path)
     with pytest.raises(ValueError, match="label_column is not clear, there are none among photo, kind; name it"):
         find_rows(config)
@@ -121,6 +124,8 @@ def test_images_that_cannot_be_read_are_named(tmp_path):
             except BrokenSample as error:
                 wrong[found.rows[split][index][0]] = str(error)
     assert wrong.keys() == {0, 1}
+    with pytest.raises(ValueError, match=r"row 1 of train: has no image\. Repair or remove it"):
+        found.check()
     assert "row 0 of " in wrong[0]
     assert "cannot be decoded" in wrong[0]
     assert "has no image" in wrong[1]

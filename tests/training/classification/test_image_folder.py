@@ -1,121 +1,58 @@
-"""Folders of images: what is found, how it is split, and which file is to blame."""
+"""Folders of images as a source of data."""
 
 import pytest
-from PIL import Image
-
-pytest.importorskip("torchvision")
+from torchvision.transforms.v2.functional import pil_to_tensor
 
 from gcnet.training.classification.image_folder import find_images
-
-
-def make(folder, count=4, colour=(200, 30, 30)):
-    folder.mkdir(parents=True)
-    for index in range(count):
-        Image.new("RGB", (20, 16), colour).save(folder / f"{index}.jpg")
+from tests.training.classification.photos import picture, write_folder
 
 
 @pytest.fixture
-def split_root(tmp_path):
-    for split, count in (("train", 4), ("val", 2)):
-        for name in ("a", "b"):
-            make(tmp_path / split / name, count)
+def root(tmp_path):
+    write_folder(tmp_path / "train", count=4)
+    write_folder(tmp_path / "val", count=2)
     return tmp_path
 
 
-def test_train_and_val(split_root):
-    found = find_images(split_root)
-    assert found.classes == ("a", "b")
-    assert (len(found.train), len(found.val)) == (8, 4)
-    assert all(path.parent.name == found.classes[label] for path, label in found.train + found.val)
+def test_pictures_have_the_labels_of_their_folders(root):
+    found = find_images(root)
+    assert found.classes == ("blue", "red")
+    for split, count in (("train", 4), ("val", 2)):
+        samples = found.dataset(split, pil_to_tensor)
+        assert len(samples) == 2 * count
+        for index in range(2 * count):
+            image, label = samples[index]
+            assert label == index // count
+            assert (image == pil_to_tensor(picture(found.classes[label], index % count))).all()
 
 
-def test_train_and_test(split_root):
-    (split_root / "val").rename(split_root / "test")
-    assert len(find_images(split_root).val) == 4
+def test_all_kinds_of_files_are_found(root):
+    for kind in ("jpg", "JPEG", "webp", "bmp", "tif", "gif"):
+        picture("red", 0).save(root / "train" / "red" / f"more.{kind}")
+    assert len(find_images(root).files.train) == 14
 
 
-def test_single_folder_is_split_per_class_and_always_alike(tmp_path):
-    make(tmp_path / "a", 10)
-    make(tmp_path / "b", 5)
-    first, second = find_images(tmp_path, 0.3), find_images(tmp_path, 0.3)
-    assert first == second
-    assert [sum(label == k for _, label in first.val) for k in (0, 1)] == [3, 2]
-    assert not {path for path, _ in first.train} & {path for path, _ in first.val}
-
-
-def test_hidden_folders_and_other_files_are_left_out(split_root):
-    (split_root / "train" / ".thumbnails").mkdir()
-    (split_root / "train" / "a" / "notes.txt").write_text("x")
-    assert len(find_images(split_root).train) == 8
-
-
-def test_missing_folder(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"data=.*nowhere: no such folder"):
-        find_images(tmp_path / "nowhere")
-
-
-def test_no_class_folders(tmp_path):
-    Image.new("RGB", (8, 8)).save(tmp_path / "loose.png")
-    with pytest.raises(FileNotFoundError, match="holds no class folders"):
-        find_images(tmp_path)
-
-
-def test_no_validation(split_root):
-    (split_root / "val").rename(split_root / "other")
-    with pytest.raises(FileNotFoundError, match=r"neither val/ nor test/"):
-        find_images(split_root)
-
-
-def test_empty_class(split_root):
-    (split_root / "train" / "c").mkdir()
-    (split_root / "val" / "c").mkdir()
-    with pytest.raises(FileNotFoundError, match=r"train.c: class folder without images"):
-        find_images(split_root)
-
-
-def test_classes_differ(split_root):
-    make(split_root / "val" / "c")
-    with pytest.raises(ValueError, match=r"train: class folder 'c' is missing"):
-        find_images(split_root)
-
-
-def test_one_class(tmp_path):
-    make(tmp_path / "a")
-    with pytest.raises(ValueError, match="one class only"):
-        find_images(tmp_path)
-
-
-def test_class_too_small_to_split(tmp_path):
-    make(tmp_path / "a")
-    make(tmp_path / "b", 1)
-    with pytest.raises(ValueError, match="class 'b' holds one image"):
-        find_images(tmp_path)
-
-
-@pytest.mark.parametrize("names", [("Train", "Val"), ("training", "validation"), ("val", "test")])
-def test_split_names_are_no_classes(tmp_path, names):
-    for name in names:
-        make(tmp_path / name / "a")
-    with pytest.raises(ValueError, match="look like splits"):
-        find_images(tmp_path)
-
-
-def test_other_files_are_listed(split_root):
-    (split_root / "train" / "a" / "notes.txt").write_text("x")
-    make(split_root / "test" / "a", 1)
-    assert {path.name for path in find_images(split_root).unused} == {"notes.txt", "0.jpg"}
-
-
-def test_check_names_the_first_broken_file(split_root):
-    found = find_images(split_root)
+def test_check_names_the_first_broken_file(root):
+    found = find_images(root)
     found.check()
-    (split_root / "train" / "a" / "1.jpg").write_bytes(b"")
-    (split_root / "val" / "b" / "0.jpg").write_bytes(b"not a picture")
-    with pytest.raises(ValueError, match=r"a.1\.jpg: cannot be read as an image \(it is empty\); 1 more"):
+    (root / "train" / "blue" / "1.png").write_bytes(b"")
+    (root / "val" / "red" / "0.png").write_bytes(b"not a picture")
+    with pytest.raises(ValueError, match=r"blue.1\.png: cannot be read as an image \(it is empty\); 1 more"):
         found.check()
 
 
-def test_summary_counts_what_is_not_used(split_root):
-    (split_root / "train" / "a" / "notes.txt").write_text("x")
-    summary = find_images(split_root).summary
+def test_summary_counts_what_is_not_used(root):
+    (root / "train" / "red" / "notes.txt").write_text("x")
+    summary = find_images(root).summary
     assert summary.startswith("8 training and 4 validation images of 2 classes; 1 other files are not used (1 .txt)")
+
+
+def test_test_folders_hidden_folders_and_missing_folders(root):
+    (root / "val").rename(root / "test")
+    (root / "train" / ".thumbnails").mkdir()
+    assert len(find_images(root).files.val) == 4
+    write_folder(root / "test", classes=("green",), count=1)
+    with pytest.raises(ValueError, match=r"train: class folder 'green' is missing"):
+        find_images(root)
+    with pytest.raises(FileNotFoundError, match=r"data=.*nowhere: no such folder"):
+        find_images(root / "nowhere")

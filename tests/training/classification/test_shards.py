@@ -59,7 +59,7 @@ def test_patterns(tmp_path):
     [
         ("train-{000..009}.tar", FileNotFoundError, r"train-004\.tar does not exist and 5 more"),
         ("train-{000..002.tar", ValueError, r"train_shards=.*expected such as train-\{000\.\.099\}\.tar"),
-        ("pipe:cat train-000.tar", ValueError, "commands are not run; give paths or URLs"),
+        ("{pipe:cat train-000,a}.tar", ValueError, "commands are not run; give paths or URLs"),
     ],
 )
 def test_patterns_that_cannot_be(tmp_path, pattern, error, message):
@@ -82,6 +82,22 @@ def test_names_given_beforehand(tmp_path):
     (tmp_path / "classes.txt").write_text("daisy\ndaisy\n")
     with pytest.raises(ValueError, match=r"classes\.txt: names the class 'daisy' twice"):
         find_shards(classification(tmp_path))
+
+
+def test_broken_samples_are_found_while_counting(tmp_path):
+    samples = named("aabbb")
+    samples["001"]["png"] = b"junk"
+    del samples["003"]["cls"]
+    write_shard(tmp_path / "train.tar", samples)
+    write_shard(tmp_path / "val.tar", named("ab"))
+    config = classification(tmp_path)
+    with pytest.raises(ValueError, match=r"train\.tar: 001: cannot be read as an image .* Repair or remove it"):
+        find_shards(config)
+    with pytest.raises(ValueError, match=r"train\.tar: 003: has no label"):
+        find_shards(dataclasses.replace(config, check_files=False))
+    found = find_shards(dataclasses.replace(config, on_broken="skip"))
+    assert found.classes == ("a", "b")
+    assert sum(found.train.values()) == 5
 
 
 def test_without_validation(tmp_path):

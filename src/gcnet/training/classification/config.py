@@ -76,6 +76,8 @@ class ClassificationConfig(TrainingConfig):
             value = getattr(self, name)
             if value is not None and value < 1:
                 raise ValueError(f"{name}={value} must be at least 1, or None")
+        if self.resize < self.crop:
+            raise ValueError(f"test_resize={self.test_resize} must be at least the {self.crop} pixels that are cut out")
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction={self.val_fraction} must lie between 0 and 1")
         if not 0 <= self.label_smoothing < 1:

@@ -12,6 +12,7 @@ from torch import nn
 
 from gcnet.files import whole_file
 from gcnet.training import loading
+from gcnet.training.class_folders import expand
 from gcnet.training.classification.config import ClassificationConfig
 from gcnet.training.classification.confusion import confusion_figure, write_classes
 from gcnet.training.classification.data import find_data
@@ -34,9 +35,9 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
     data: ImageSource
 
     def open_data(self) -> tuple[tuple[str, ...], str]:
-        """Find the images, look at them if asked for."""
+        """Find the images; look at them first, unless what is broken may be left out."""
         self.data = find_data(self.config)
-        if self.config.check_files:
+        if self.config.check_files and self.config.on_broken == "error":
             self.data.check()
         return self.data.classes, self.data.summary
 
@@ -94,10 +95,12 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
             FileNotFoundError: a folder without images.
             BrokenSample: an image that cannot be read, by name.
         """
-        files = image_files(inputs)
+        files = expand(inputs, SUFFIXES, "image")
         found = []
+        numbered = LabelledImages([(path, number) for number, path in enumerate(files)], val_transform(self.config))
+        loader = loading.val_loader(numbered, self.config)
         with torch.inference_mode():
-            for images, numbers in loading.val_loader(_numbered(files, self.config), self.config):
+            for images, numbers in loader:
                 likeliest = task(images.to(task.device)).float().softmax(1).topk(min(LISTED, len(task.classes)))
                 for number, *answer in zip(numbers.tolist(), *(part.tolist() for part in likeliest), strict=True):
                     classes = [
@@ -108,6 +111,8 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
         path = out / "predictions.json"
         with whole_file(path) as partial:
             partial.write_text(json.dumps(found, indent=2) + "\n")
+        for message in loader.broken:
+            print(f"left out: {message}")
         _draw(out / "predictions.png", found)
         return path
 
@@ -124,27 +129,6 @@ def _check_runs(net: nn.Module, name: str, size: int) -> None:
         raise ValueError(f"{name}={size}: {type(net).__name__} does not run on such images ({reason})") from error
     finally:
         net.train(training)
-
-
-def image_files(inputs: Sequence[Path]) -> list[Path]:
-    """The files given, and the image files in the folders given.
-
-    Raises:
-        FileNotFoundError: a folder without images.
-    """
-    files: list[Path] = []
-    for path in inputs:
-        inside = (
-            sorted(file for file in path.rglob("*") if file.suffix.lower() in SUFFIXES) if path.is_dir() else [path]
-        )
-        if not inside:
-            raise FileNotFoundError(f"{path}: folder without images ({', '.join(SUFFIXES)})")
-        files += inside
-    return files
-
-
-def _numbered(files: Sequence[Path], config: ClassificationConfig) -> LabelledImages:
-    return LabelledImages([(path, number) for number, path in enumerate(files)], val_transform(config))
 
 
 def _draw(path: Path, found: Sequence[dict[str, Any]]) -> None:

@@ -11,9 +11,10 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from gcnet.blocks.base import check_choice
+from gcnet.training.class_folders import split_classes
 from gcnet.training.classification.config import ClassificationConfig
-from gcnet.training.classification.image_source import IndexedSource, split_per_class
-from gcnet.training.classification.images import Transform, read_image
+from gcnet.training.classification.image_source import IndexedSource
+from gcnet.training.classification.images import Transform, check_all, header_problem, read_image
 from gcnet.training.loading import BrokenSample
 
 _SAVED = ("dataset_dict.json", "state.json")
@@ -45,7 +46,29 @@ class HubFolder(IndexedSource):
         return f"{counts} of {len(self.classes)} classes in a Hugging Face data set"
 
     def check(self) -> None:
-        """Nothing: the tables were opened, and what they hold is bytes until it is decoded."""
+        """Read the header of every image."""
+        check_all(self._problem, [(split, row) for split, rows in self.rows.items() for row, _ in rows])
+
+    def _problem(self, sample: tuple[str, int]) -> str | None:
+        try:
+            return header_problem(*self.encoded(*sample))
+        except BrokenSample as error:
+            return str(error)
+
+    def encoded(self, split: str, row: int) -> tuple[Path | bytes, str]:
+        """An image as bytes or path, and what an error calls it.
+
+        Args:
+            split: train or val.
+            row: of its table.
+
+        Raises:
+            BrokenSample: there is none.
+        """
+        image, where = self.tables[split][row][self.image_column], f"{self.folder}: row {row} of {split}"
+        if image is None:
+            raise BrokenSample(f"{where}: has no image")
+        return (Path(image["path"]) if image["bytes"] is None else image["bytes"]), where
 
     def dataset(self, split: str, transform: Transform) -> HubImages:
         """Pairs of image and label by index."""
@@ -74,19 +97,17 @@ class HubImages(Dataset[tuple[Tensor, int]]):
 
     def __getitem__(self, index: int) -> tuple[Tensor, int]:
         row, label = self.source.rows[self.split][index]
-        image = self.source.tables[self.split][row][self.source.image_column]
-        where = f"{self.source.folder}: row {row} of {self.split}"
-        if image is None:
-            raise BrokenSample(f"{where}: has no image. Repair or remove it")
-        content = image["bytes"] if image["bytes"] is not None else Path(image["path"])
-        return self.transform(read_image(content, where)), label
+        return self.transform(read_image(*self.source.encoded(self.split, row))), label
 
 
 def is_hub_folder(root: Path) -> bool:
     """Whether ``datasets`` saved the folder, or can load it: parquet, or images with a metadata file."""
     saved = any((root / name).is_file() for name in _SAVED)
-    described = any((root / split / name).is_file() for split in (".", "train") for name in _METADATA)
-    return saved or described or any(root.glob("*.parquet")) or any(root.glob("data/*.parquet"))
+    return saved or _has_metadata(root) or any(root.glob("*.parquet")) or any(root.glob("data/*.parquet"))
+
+
+def _has_metadata(root: Path) -> bool:
+    return any((root / split / name).is_file() for split in (".", "train") for name in _METADATA)
 
 
 def find_rows(config: ClassificationConfig) -> HubFolder:
@@ -112,7 +133,8 @@ def find_rows(config: ClassificationConfig) -> HubFolder:
     tables = {"train": _undecoded(train, image), "val": _undecoded(train, image)}
     if held_out is None or held_out is train:
         members = {name: [row for row, number in enumerate(numbers) if number == k] for k, name in enumerate(classes)}
-        parts = split_per_class({name: rows for name, rows in members.items() if rows}, config.val_fraction)
+        present = {name: rows for name, rows in members.items() if rows}
+        parts = split_classes(present, config.val_fraction, "image", f"data={config.data}")
         rows = [tuple((row, numbers[row]) for part in half.values() for row in part) for half in parts]
     else:
         if image not in held_out.column_names or label not in held_out.column_names:
@@ -132,8 +154,8 @@ def _load(root: Path) -> dict[str, Any]:
         if any((root / name).is_file() for name in _SAVED):
             loaded = datasets.load_from_disk(str(root))
         else:
-            local = datasets.DownloadConfig(local_files_only=True)
-            loaded = datasets.load_dataset(str(root.resolve()), download_config=local)
+            kind = "imagefolder" if _has_metadata(root) else "parquet"  # by name: a README there may point elsewhere
+            loaded = datasets.load_dataset(kind, data_dir=str(root.resolve()))
     except Exception as error:
         reason = str(error).strip().partition("\n")[0]
         raise ValueError(f"data={root}: cannot be loaded by Hugging Face datasets ({reason})") from error

@@ -6,6 +6,7 @@ import io
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from typing import TypeVar
 
 import numpy as np
 from PIL import Image, ImageOps
@@ -16,6 +17,7 @@ from gcnet.training.loading import BrokenSample
 
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 
+Sample = TypeVar("Sample")
 Transform = Callable[[Image.Image], Tensor]
 
 
@@ -66,17 +68,36 @@ def check_headers(files: Sequence[Path]) -> None:
     Raises:
         ValueError: names the first file that is no image, and how many more there are.
     """
+    check_all(lambda path: header_problem(path, str(path)), files)
 
-    def problem(path: Path) -> str | None:
-        try:
-            with Image.open(path):
-                return None
-        except (OSError, SyntaxError, Image.DecompressionBombError) as error:
-            reason = "it is empty" if path.exists() and path.stat().st_size == 0 else str(error)
-            return f"{path}: cannot be read as an image ({reason})"
 
+def header_problem(content: Path | bytes, name: str) -> str | None:
+    """What is wrong with the header of a file, or of the bytes of one; None if it is sound.
+
+    Args:
+        content: path or bytes.
+        name: what the message calls it.
+    """
+    try:
+        with Image.open(content if isinstance(content, Path) else io.BytesIO(content)):
+            return None
+    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+        size = len(content) if isinstance(content, bytes) else content.stat().st_size if content.exists() else -1
+        return f"{name}: cannot be read as an image ({'it is empty' if size == 0 else error})"
+
+
+def check_all(problem: Callable[[Sample], str | None], samples: Sequence[Sample]) -> None:
+    """Look at every sample, several at a time.
+
+    Args:
+        problem: what is wrong with a sample, or None.
+        samples: all of them.
+
+    Raises:
+        ValueError: the first problem, and how many more there are.
+    """
     with ThreadPoolExecutor(8) as pool:
-        problems = [found for found in pool.map(problem, files) if found]
+        problems = [found for found in pool.map(problem, samples) if found]
     if problems:
         more = f"; {len(problems) - 1} more files have such a problem" if len(problems) > 1 else ""
         raise ValueError(f"{problems[0]}{more}. Repair or remove it")

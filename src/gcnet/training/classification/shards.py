@@ -15,11 +15,11 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from gcnet.files import whole_file
 from gcnet.training.classification.config import ClassificationConfig
 from gcnet.training.classification.image_source import ImageSource
-from gcnet.training.classification.images import Transform
+from gcnet.training.classification.images import Transform, header_problem
 from gcnet.training.classification.shard_loading import ShardBatches, shard_loader
 from gcnet.training.classification.shard_order import ShardPlan
-from gcnet.training.classification.shard_samples import label_text, read_shard
-from gcnet.training.loading import ALONE, Loader, Place
+from gcnet.training.classification.shard_samples import RawSample, describe, image_bytes, label_text, read_shard
+from gcnet.training.loading import ALONE, BrokenSample, Loader, Place
 
 SIZES, CLASSES = "sizes.json", "classes.txt"
 
@@ -105,26 +105,24 @@ def find_shards(config: ClassificationConfig) -> Shards:
             classes = _class_names(*(set().union(*(labels[shard] for shard in found[split])) for split in found))
         _remember(config.data, sizes, classes)
     if classes is None or len(classes) < 2:
-        raise ValueError(
-            f"data={config.data}: found one class only ({', '.join(classes or ())!r}); classification needs two or more"
-        )
+        found_only = ", ".join(classes or ())
+        raise ValueError(f"data={config.data}: found one class only ({found_only!r}); classification needs two or more")
     return Shards(classes, *({shard: sizes[names[shard]] for shard in found[split]} for split in found))
 
 
 def _expand(name: str, pattern: str, folder: Path) -> list[str]:
-    """Paths and URLs of a brace pattern; paths are relative to the folder where they exist there."""
-    if pattern.startswith("pipe:"):
-        raise ValueError(f"{name}={pattern!r}: commands are not run; give paths or URLs, such as https://host/0.tar")
+    """Paths, absolute or from the folder, and URLs of a brace pattern."""
     try:
         shards = list(braceexpand(pattern))
     except ValueError as error:
         raise ValueError(f"{name}={pattern!r}: {error}; expected such as train-{{000..099}}.tar") from error
-    if "://" not in pattern:
-        shards = [str(folder / shard) for shard in shards]
-        missing = [shard for shard in shards if not Path(shard).is_file()]
-        if missing:
-            more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
-            raise FileNotFoundError(f"{name}={pattern!r}: {missing[0]} does not exist{more}")
+    if any(shard.startswith("pipe:") for shard in shards):
+        raise ValueError(f"{name}={pattern!r}: commands are not run; give paths or URLs, such as https://host/0.tar")
+    shards = [shard if "://" in shard else str(folder / shard) for shard in shards]
+    missing = [shard for shard in shards if "://" not in shard and not Path(shard).is_file()]
+    if missing:
+        more = f" and {len(missing) - 1} more" if len(missing) > 1 else ""
+        raise FileNotFoundError(f"{name}={pattern!r}: {missing[0]} does not exist{more}")
     return shards
 
 
@@ -163,10 +161,22 @@ def _known(folder: Path) -> tuple[dict[str, int], tuple[str, ...] | None]:
 def _count(
     shards: Sequence[str], sizes: dict[str, int], names: dict[str, str], config: ClassificationConfig
 ) -> dict[str, set[str]]:
-    """Read shards, enter their sizes, return their labels."""
+    """Read shards, enter their sizes, return their labels; look at headers of images if asked for."""
 
-    def labels(shard: str) -> list[str]:
-        return [label_text(sample, config.label_column) for sample in read_shard(shard)]
+    def label(sample: RawSample) -> str | None:
+        try:
+            text = label_text(sample, config.label_column)
+            broken = header_problem(image_bytes(sample, config.image_column), describe(sample))
+            if broken and config.check_files:
+                raise BrokenSample(f"{broken}. Repair or remove it")
+            return text
+        except BrokenSample:
+            if config.on_broken == "error":
+                raise
+            return None
+
+    def labels(shard: str) -> list[str | None]:
+        return [label(sample) for sample in read_shard(shard)]
 
     seen = {}
     with ThreadPoolExecutor(8) as pool:
@@ -175,7 +185,7 @@ def _count(
         ):
             if not found:
                 raise ValueError(f"{shard}: holds no samples. Repair or remove it")
-            sizes[names[shard]], seen[shard] = len(found), set(found)
+            sizes[names[shard]], seen[shard] = len(found), {label for label in found if label is not None}
     return seen
 
 
