@@ -18,7 +18,7 @@ FILES = (
     *("classification", "imagenet"),
     *("detection", "coco"),
     *("segmentation", "scenes_segmentation", "cityscapes"),
-    *("video", "kinetics"),
+    *("video", "scenes_video", "kinetics"),
 )
 
 
