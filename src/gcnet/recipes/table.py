@@ -18,7 +18,7 @@ FILES = (
     *("classification", "scenes_classification", "imagenet"),
     *("detection", "scenes_detection", "coco"),
     *("segmentation", "scenes_segmentation", "cityscapes"),
-    *("video", "kinetics"),
+    *("video", "scenes_video", "kinetics"),
 )
 
 
