@@ -23,10 +23,7 @@ _DEPTHS: dict[str, dict[str, Any]] = {
     "r101": {"depths": (3, 4, 23, 3)},
 }
 _INFLATED = {"slow_only": slow_only, "i3d": i3d}
-BACKBONES = (
-    *(f"{kind}_{depth}" for kind in _INFLATED for depth in _DEPTHS if (kind, depth) != ("i3d", "r10")),
-    *VIDEO,
-)
+BACKBONES = (*(f"{kind}_{depth}" for kind in _INFLATED for depth in _DEPTHS), *VIDEO)
 
 
 def video_network(config: VideoConfig, classes: int) -> nn.Module:
