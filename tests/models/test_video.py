@@ -35,6 +35,11 @@ def test_i3d_is_as_published():
     assert net(torch.empty(2, 3, 8, 64, 64, device="meta")).shape == (2, 400)
 
 
+def test_i3d_of_one_block_per_stage():
+    net = i3d(resnet((1, 1, 1, 1), block="basic", device="meta"))
+    assert _temporal(net) == {"conv1": 5, "layer1.0.conv1": 3, "layer2.0.conv1": 3, "layer3.0.conv1": 3}
+
+
 @torch.no_grad()
 def test_pooling_along_time_takes_the_larger_of_two_frames():
     flat = resnet((1, 1, 1, 2), block="basic", num_classes=3).eval()

@@ -60,12 +60,14 @@ def i3d(classifier: ResNet) -> ResNet:
     blocks of c5 (counted from 0) spans 3; frames are max-pooled in pairs after c2 (Wang et al., 2018, and their code).
 
     Args:
-        classifier: of two blocks in c5 or more, with or without ImageNet weights; it is left as it is.
+        classifier: of any depth, with or without ImageNet weights; it is left as it is.
 
     Returns:
         A model from [N, 3, T, H, W], T at least 2, to the outputs of ``classifier``.
     """
-    return inflate(classifier, _I3D, time_pool={"layer1": 2})
+    last = "layer4.*[13579].conv1"  # a stage of one block has no odd one
+    kernels = {pattern: frames for pattern, frames in _I3D.items() if pattern != last or len(classifier.layer4) > 1}
+    return inflate(classifier, kernels, time_pool={"layer1": 2})
 
 
 def i3d_r50(num_classes: int = 400, *, device: torch.device | str | None = None) -> ResNet:

@@ -1,11 +1,11 @@
 """ResNet-50 on ImageNet-1k: the GCNet paper (arXiv:1904.11492), tables of ImageNet.
 
-Settings: the author's answers in issues 10, 22 and 29 of https://github.com/xvjiarui/GCNet. Confirmed there: 120 epochs,
-cosine, warm-up and the augmentation of SENet from scratch; 40 epochs, cosine and no warm-up for fine-tuning a trained
-baseline with inserted blocks. Not confirmed: the rates of 0.1 and 0.02 (named by those who asked), 256 images per step,
-weight decay 1e-4, the length of the warm-up (5 epochs here). Scores are of one centre crop of 224 pixels, quoted from
-memory of the paper; they are of fine-tuning but for the baseline. A third party (xu-ma's CCD) trained GC from scratch in
-all four stages with a recipe of its own and got 74.90 top-1, below its baseline of 75.90.
+Settings: the author's answers in issues 10, 22 and 29 of https://github.com/xvjiarui/GCNet. Confirmed there: from
+scratch 120 epochs, cosine, warm-up and the augmentation of SENet; for fine-tuning a trained baseline with inserted
+blocks 40 epochs, cosine and no warm-up. Not confirmed: the rates of 0.1 and 0.02 (named by those who asked), 256 images
+per step, weight decay 1e-4, the length of the warm-up (5 epochs here). Scores are of one centre crop of 224 pixels,
+quoted from memory of the paper; all but the baseline's are of fine-tuning. A third party (xu-ma's CCD) trained GC from
+scratch in all four stages with a recipe of its own and got 74.90 top-1, below its baseline of 75.90.
 
 The paper counts ResNet-50 with strides in the first 1x1 convolution; torchvision's has them in the 3x3, and the same
 number of parameters.
@@ -64,8 +64,8 @@ def imagenet_finetune(data: Path, **blocks: Any) -> ClassificationConfig:
     """A trained ResNet-50 with blocks inserted: 40 epochs at 0.02, cosine, no warm-up.
 
     ``gcnet train imagenet-r50-gc-finetune --data IMAGENET`` on 8 GPUs with 32 images each: 77.70 top-1, 93.66 top-5.
-    It starts from torchvision's first weights (76.13 top-1); ``--weights runs/classification/001/checkpoints/best.ckpt``
-    from a baseline of your own, as published.
+    It starts from torchvision's first weights (76.13 top-1); with ``--weights RUN/checkpoints/best.ckpt`` from a
+    baseline of your own, as published.
 
     Args:
         data: folder with train/ and val/ of class folders, or shards.
@@ -76,9 +76,7 @@ def imagenet_finetune(data: Path, **blocks: Any) -> ClassificationConfig:
         >>> config.epochs, config.lr, config.warmup
         (40, 0.02, 0.0)
     """
-    return replace(
-        imagenet_scratch(data, **blocks), weights="pretrained:IMAGENET1K_V1", epochs=40, lr=0.02, warmup=0.0
-    )
+    return replace(imagenet_scratch(data, **blocks), weights="pretrained:IMAGENET1K_V1", epochs=40, lr=0.02, warmup=0.0)
 
 
 _ONE_NL = at_places(1, "nl", block_options=("subsample=before",))

@@ -1,11 +1,11 @@
 """Slow-only ResNet-50 on Kinetics-400 (GCNet, arXiv:1904.11492) and I3D with non-local blocks (arXiv:1711.07971).
 
-The GCNet paper starts from inflated ImageNet weights and otherwise follows SlowFast (both quoted from memory, as its scores
-are). SlowFast's settings are confirmed in configs/Kinetics/SLOW_8x8_R50.yaml of
-https://github.com/facebookresearch/SlowFast; that file trains from scratch. Left out here are the zero start of the last
-norm of every residual block and the precise statistics of norms, and the cosine begins after the warm-up. A shorter schedule
-from ImageNet weights is confirmed in https://github.com/open-mmlab/mmaction2 and scores higher. I3D is that of
-https://github.com/facebookresearch/video-nonlocal-net, confirmed there; its NL blocks have scaled logits, keys pooled
+The GCNet paper starts from inflated ImageNet weights and otherwise follows SlowFast (both quoted from memory, as its
+scores are). SlowFast's settings are confirmed in configs/Kinetics/SLOW_8x8_R50.yaml of
+https://github.com/facebookresearch/SlowFast; that file trains from scratch. Left out here are the zero start of the
+last norm of every residual block and the precise statistics of norms; the cosine begins after the warm-up. A shorter
+schedule from ImageNet weights is confirmed in https://github.com/open-mmlab/mmaction2 and scores higher. I3D is that of
+https://github.com/facebookresearch/video-nonlocal-net, confirmed there. Its NL blocks have scaled logits, keys pooled
 1x2x2 before their projection and a norm at the end, and so have those of the slow-only network here. No 3D code of GC
 was released.
 
@@ -145,7 +145,13 @@ _NETWORKS = {"slow_only_r50": "Slow-only ResNet-50 8x8", "i3d_r50": "I3D ResNet-
 
 
 def _recipe(
-    name: str, what: str, make: Callable[..., VideoConfig], blocks: dict[str, Any], top1: float, top5: float, source: str
+    name: str,
+    what: str,
+    make: Callable[..., VideoConfig],
+    blocks: dict[str, Any],
+    top1: float,
+    top5: float,
+    source: str,
 ) -> Recipe:
     config = make(Path(), **blocks)
     return Recipe(

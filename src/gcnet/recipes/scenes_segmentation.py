@@ -42,7 +42,7 @@ def scenes_segmentation(data: Path) -> SegmentationConfig:
 RECIPES = (
     Recipe(
         make=scenes_segmentation,
-        data="context scenes: gcnet data make scenes --task segmentation",
+        data="context scenes",
         hardware="1 CPU core",
         scenes=SceneSettings(),
     ),

@@ -2,16 +2,24 @@
 
 from __future__ import annotations
 
+import difflib
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from importlib import import_module
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
-
-from gcnet.blocks.base import check_choice
+from typing import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from gcnet.training.config import TrainingConfig
     from gcnet.training.scenes.compose import SceneSettings
+
+#: The files that hold recipes, in the order in which they are listed.
+FILES = (
+    *("classification", "imagenet"),
+    *("detection", "scenes_detection", "coco"),
+    *("segmentation", "scenes_segmentation", "cityscapes"),
+    *("video", "kinetics"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -51,33 +59,13 @@ class Recipe:
 
 
 def recipes() -> dict[str, Recipe]:
-    """Every recipe by its name, in the order of the tasks; those for small machines come first.
+    """Every recipe by its name, in the order of the tasks, those for small machines first.
 
     Example:
         >>> "classification" in recipes()
         True
     """
-    from gcnet.recipes import (
-        classification,
-        coco,
-        detection,
-        imagenet,
-        kinetics,
-        scenes_detection,
-        segmentation,
-        video,
-    )
-
-    modules: tuple[Any, ...] = (
-        classification,
-        imagenet,
-        detection,
-        scenes_detection,
-        coco,
-        segmentation,
-        video,
-        kinetics,
-    )
+    modules = [import_module(f"gcnet.recipes.{name}") for name in FILES]
     return {recipe.name: recipe for module in modules for recipe in module.RECIPES}
 
 
@@ -88,5 +76,8 @@ def find_recipe(name: str) -> Recipe:
         ValueError: there is none, with the nearest.
     """
     known = recipes()
-    check_choice("recipe", name, known)
+    if name not in known:
+        near = difflib.get_close_matches(name, known, n=3)
+        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        raise ValueError(f"there is no recipe {name!r}; {hint}gcnet recipes lists all")
     return known[name]

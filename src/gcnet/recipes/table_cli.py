@@ -75,7 +75,7 @@ def _list(chosen: list[Recipe]) -> None:
     for recipe in chosen:
         rows.add_row(recipe.name, recipe.task, recipe.data, _figures(recipe), recipe.hardware)
     _print(rows)
-    _print("gcnet recipes NAME shows every field, gcnet train NAME --data DATA trains")
+    print("gcnet recipes NAME shows every field, gcnet train NAME --data DATA trains")
 
 
 def _show(recipe: Recipe) -> None:
@@ -84,18 +84,18 @@ def _show(recipe: Recipe) -> None:
     rows = Table("field", "value", box=box.SIMPLE_HEAD)
     for name, value in _fields(recipe).items():
         rows.add_row(name, _text(value), style="" if value != usual[name] else "dim")
-    figures = f"{_figures(recipe)} ({recipe.source})" if recipe.published else "none published"
+    figures = f"{_figures(recipe)}; {recipe.source}" if recipe.published else "none published"
     lines = {"task": recipe.task, "data": recipe.data, "figures to aim at": figures, "hardware": recipe.hardware}
-    _print(f"{recipe.name}: {recipe.summary}")
+    print(f"{recipe.name}: {recipe.summary}")
     for name, value in lines.items():
-        _print(f"  {name}: {value}")
+        print(f"  {name}: {value}")
     _print(rows)
     data = "" if recipe.scenes else f" --data {DATA}"
-    _print(f"gcnet train {recipe.name}{data}, with any field changed as in --epochs 3 --batch-size 8")
+    print(f"gcnet train {recipe.name}{data}, with any field changed as in --epochs 3 --batch-size 8")
 
 
 def _figures(recipe: Recipe) -> str:
-    return ", ".join(f"{name} {value:g}" for name, value in recipe.published.items())
+    return ", ".join(f"{name} {value}" for name, value in recipe.published.items())
 
 
 def _text(value: Any) -> str:
@@ -108,7 +108,6 @@ def _text(value: Any) -> str:
     return str(value)
 
 
-def _print(what: Any) -> None:
+def _print(rows: Table) -> None:
     """As wide as it takes where there is no terminal."""
-    console = Console(highlight=False, soft_wrap=True, width=None if sys.stdout.isatty() else 200)
-    console.print(what, markup=False)
+    Console(highlight=False, width=None if sys.stdout.isatty() else 200).print(rows, markup=False)

@@ -16,8 +16,8 @@ from gcnet.training.video.views import Views
 class VideoConfig(TrainingConfig):
     """Train a classifier of short videos, with or without context blocks.
 
-    ``backbone`` is slow_only_r50 or i3d_r50 (also r18, r34 and r101, slow_only also r10), inflated from the image
-    classifier whose weights ``weights`` may name; or a video network of torchvision, such as r2plus1d_18.
+    ``backbone`` is slow_only_r50 or i3d_r50 (also r10, r18, r34 and r101), inflated from the image classifier whose
+    weights ``weights`` may name; or a video network of torchvision, such as r2plus1d_18.
 
     Attributes:
         train_list: file with a path and a label per line; None for the lists or class folders in ``data``.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from typing import Any
 
 from torch import Tensor, nn
@@ -10,10 +9,10 @@ from torch.nn import functional
 
 from gcnet.blocks.base import Block, check_choice
 from gcnet.models.classifiers import resnet
-from gcnet.models.factories import VIDEO, torchvision_network
+from gcnet.models.factories import VIDEO
 from gcnet.models.video import i3d, slow_only
-from gcnet.training.backbones import build_backbone, fit_weights, is_download, load_weights, read_weights
-from gcnet.training.network import apply_norm_and_frozen, insert_blocks
+from gcnet.training.backbones import from_torchvision, is_download, read_weights
+from gcnet.training.network import apply_norm_and_frozen, insert_blocks, load_file
 from gcnet.training.video.config import VideoConfig
 
 _DEPTHS: dict[str, dict[str, Any]] = {
@@ -24,10 +23,7 @@ _DEPTHS: dict[str, dict[str, Any]] = {
     "r101": {"depths": (3, 4, 23, 3)},
 }
 _INFLATED = {"slow_only": slow_only, "i3d": i3d}
-BACKBONES = (
-    *(f"{kind}_{depth}" for kind in _INFLATED for depth in _DEPTHS if (kind, depth) != ("i3d", "r10")),
-    *VIDEO,
-)
+BACKBONES = (*(f"{kind}_{depth}" for kind in _INFLATED for depth in _DEPTHS), *VIDEO)
 
 
 def video_network(config: VideoConfig, classes: int) -> nn.Module:
@@ -46,8 +42,8 @@ def video_network(config: VideoConfig, classes: int) -> nn.Module:
         ValueError: an unknown backbone; weights or blocks that do not fit.
 
     Example:
-        >>> chosen = {"backbone": "slow_only_r10", "block": "none", "batch_size": 2}
         >>> from pathlib import Path
+        >>> chosen = {"backbone": "slow_only_r10", "block": "none", "batch_size": 2}
         >>> config = VideoConfig(data=Path("clips"), epochs=1, lr=0.1, weight_decay=0, **chosen)
         >>> video_network(config, 5).layer4[0].conv1.kernel_size
         (3, 3, 3)
@@ -55,40 +51,34 @@ def video_network(config: VideoConfig, classes: int) -> nn.Module:
     backbone = config.backbone.removeprefix("torchvision:")
     check_choice("backbone", backbone, BACKBONES)
     download = config.weights if is_download(config.weights) else None
-    from_file = None if config.weights in (None, download) else read_weights(str(config.weights))
-    flat = from_file is not None and any(value.dim() == 4 for value in from_file.tensors.values())
+    file = None if download else config.weights
     if backbone in VIDEO:
-        net = torchvision_network(backbone, num_classes=classes)
-        if download:
-            fit_weights(net, pretrained_video(backbone), source=backbone)
+        net = from_torchvision(backbone, classes, download)
     else:
-        kind, depth = re.fullmatch(r"(.+)_(r\d+)", backbone).groups()  # type: ignore[union-attr]
-        if download:
-            image_net = build_backbone(f"torchvision:resnet{depth[1:]}", classes, download)
-        else:
-            image_net = resnet(**_DEPTHS[depth], num_classes=classes)
-        if from_file is not None and flat:
-            load_weights(image_net, from_file, source=str(config.weights))
+        kind, depth = backbone.rsplit("_", 1)
+        if download and depth == "r10":
+            raise ValueError(f"weights={download!r}: there are none for {backbone}; {kind}_r18 has some")
+        image_net: Any = (
+            from_torchvision(f"resnet{depth[1:]}", classes, download)
+            if download
+            else resnet(**_DEPTHS[depth], num_classes=classes)
+        )
+        if file is not None and _is_of_images(file):
+            load_file(image_net, file)
+            file = None
         net = _INFLATED[kind](image_net)
     insert_blocks(net, config)
-    if from_file is not None and not flat:
-        load_weights(net, from_file, source=str(config.weights))
+    if file is not None:
+        load_file(net, file)
     apply_norm_and_frozen(net, config)
     if config.dropout:
         last_layer(net).register_forward_pre_hook(DropInput(config.dropout))
     return net
 
 
-def pretrained_video(name: str) -> dict[str, Tensor]:
-    """Kinetics weights of torchvision's network of that name, downloaded."""
-    from torchvision.models import get_model_weights
-
-    try:
-        return get_model_weights(name).DEFAULT.get_state_dict(progress=True)
-    except OSError as error:
-        raise ValueError(
-            f"weights='pretrained': cannot be downloaded ({error}); give the path of a file instead"
-        ) from error
+def _is_of_images(source: str) -> bool:
+    """Whether a file holds weights for single images."""
+    return not any(tensor.dim() == 5 for tensor in read_weights(source).tensors.values())
 
 
 def last_layer(net: nn.Module) -> nn.Linear:
@@ -104,6 +94,7 @@ class DropInput:
         share: of the values that become zero while training.
 
     Example:
+        >>> import torch
         >>> layer = nn.Linear(1000, 1, bias=False)
         >>> _ = layer.register_forward_pre_hook(DropInput(0.5))
         >>> x = torch.ones(1, 1000)
