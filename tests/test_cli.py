@@ -34,6 +34,7 @@ ARGUMENTS = {
     "bench": ["--list"],
     "convert": ["--list"],
     "cost": ["resnet50"],
+    "data": ["make", "scenes", "--task", "detection"],
     "demo": [],
     "evaluate": ["runs/classification/001"],
     "export": ["resnet18", "out.pt2", "--to", "pt2"],

@@ -21,6 +21,9 @@ VERBS = {
     "bench": Verb("gcnet.benchmarks.cli", "models", "time the blocks against other libraries' on this machine"),
     "convert": Verb("gcnet.checkpoints.cli", "models", "weights of other libraries as ours and back, with a report"),
     "cost": Verb("gcnet.analysis.cli", "models", "parameters and multiply-adds of a backbone with and without a block"),
+    "data": Verb(
+        "gcnet.recipes.data_cli", "train", "make data to try a training on, or check your own: gcnet data check DIR"
+    ),
     "demo": Verb("gcnet.recipes.cli", "train", "train a plain and a GC network on context scenes and compare them"),
     "evaluate": Verb("gcnet.recipes.cli", "train", "score the network of a run again, on its data or on other"),
     "export": Verb(

@@ -43,6 +43,14 @@ def test_by_name(name):
     assert type(net).__module__.startswith(library)
 
 
+def test_resnext_as_torchvision_would_build_it():
+    with torch.device("meta"):
+        net = build_backbone("gcnet:resnext101_32x4d", 5)
+    assert (type(net), net.fc.out_features) == (models.ResNet, 5)
+    with pytest.raises(ValueError, match="there are none for gcnet:resnext101_32x4d; give the path or URL of a file"):
+        build_backbone("gcnet:resnext101_32x4d", 5, "pretrained")
+
+
 def test_timm_is_asked_where_torchvision_has_no_such_model():
     assert type(build_backbone("resnet10t", 3)).__module__.startswith("timm")
 

@@ -38,7 +38,7 @@ def cityscapes_fcn_r50_gc_40k(data: Path) -> SegmentationConfig:
         data=data,
         labels="cityscapes_ids",
         backbone="torchvision:resnet50",
-        weights="pretrained",
+        weights="pretrained:IMAGENET1K_V1",
         head="fcn",
         output_stride=8,
         auxiliary=0.4,

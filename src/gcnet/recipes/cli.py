@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import dataclasses
+import copy
 import sys
 from pathlib import Path
 from typing import Any
@@ -90,7 +90,10 @@ def without_alternatives(config: Any, argv: list[str]) -> Any:
             clear[other] = type(getattr(config, other))()
     if given(argv, "schedule") and not given(argv, "milestones"):
         clear |= {"milestones": (), "schedule": "cosine"}
-    return dataclasses.replace(config, **clear)
+    changed = copy.copy(config)  # not valid by itself, until the options are in their places
+    for name, value in clear.items():
+        object.__setattr__(changed, name, value)
+    return changed
 
 
 def _make_scenes(config: Any, settings: Any) -> None:

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 #: The files that hold recipes, in the order in which they are listed.
 FILES = (
     *("classification", "imagenet"),
-    *("detection", "coco"),
+    *("detection", "scenes_detection", "coco"),
     *("segmentation", "scenes_segmentation", "cityscapes"),
     *("video", "scenes_video", "kinetics"),
 )

@@ -8,6 +8,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
+import gcnet.models
 from gcnet.blocks.base import check_choice
 from gcnet.checkpoints.architecture import Architecture
 from gcnet.checkpoints.convert import COUNTER, to_ours
@@ -15,6 +16,7 @@ from gcnet.checkpoints.document import Document
 from gcnet.checkpoints.reader import Contents, read
 from gcnet.models.sameness import block_paths
 
+GCNET = ["resnet50", "resnet101", "resnext101_32x4d"]  # as torchvision builds them
 RUN_PREFIX = "net."  # of the network in a checkpoint of a run
 
 
@@ -33,6 +35,7 @@ def build_backbone(name: str, classes: int, weights: str | None = None) -> nn.Mo
 
     Args:
         name: ``"torchvision:resnet18"``, ``"timm:resnet18"``, or ``"resnet18"``: torchvision's where it has one.
+            ``"gcnet:resnext101_32x4d"`` is built like torchvision's ResNets, which have no such network.
         classes: outputs of the last layer.
         weights: None to start from scratch; ``"pretrained"`` to download the library's default, or a certain one:
             ``"pretrained:IMAGENET1K_V1"`` (torchvision), ``"pretrained:a1_in1k"`` (timm). The last layer stays new
@@ -46,7 +49,8 @@ def build_backbone(name: str, classes: int, weights: str | None = None) -> nn.Mo
         5
     """
     library, model = _find(name)
-    return (_from_timm if library == "timm" else from_torchvision)(model, classes, weights)
+    build = {"torchvision": from_torchvision, "timm": _from_timm, "gcnet": _from_gcnet}[library]
+    return build(model, classes, weights)
 
 
 def _from_timm(model: str, classes: int, weights: str | None) -> nn.Module:
@@ -83,6 +87,12 @@ def from_torchvision(model: str, classes: int, weights: str | None = None) -> nn
     return net
 
 
+def _from_gcnet(model: str, classes: int, weights: str | None) -> nn.Module:
+    if weights is not None:
+        raise ValueError(f"weights={weights!r}: there are none for gcnet:{model}; give the path or URL of a file")
+    return getattr(gcnet.models, model)(classes)
+
+
 def _not_downloaded(error: Exception) -> ValueError:
     reason = (str(error) or type(error).__name__).partition("\n")[0]
     return ValueError(f"weights='pretrained': cannot be downloaded ({reason}); give the path of a file instead")
@@ -94,10 +104,10 @@ def _find(name: str) -> tuple[str, str]:
     from torchvision import models
 
     library, _, model = name.rpartition(":")
-    known = {"torchvision": models.list_models(module=models), "timm": timm.list_models()}
+    known = {"torchvision": models.list_models(module=models), "timm": timm.list_models(), "gcnet": GCNET}
     if library not in ("", *known):
-        raise ValueError(f"backbone={name!r}: unknown library {library!r}; use 'torchvision:' or 'timm:'")
-    for candidate in [library] if library else known:
+        raise ValueError(f"backbone={name!r}: unknown library {library!r}; use 'torchvision:', 'timm:' or 'gcnet:'")
+    for candidate in [library] if library else ["torchvision", "timm"]:
         if model in known[candidate] or (candidate == "timm" and model in timm.list_pretrained()):
             return candidate, model
     names = known[library] if library else [*known["torchvision"], *known["timm"]]

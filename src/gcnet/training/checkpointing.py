@@ -12,6 +12,7 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch import Trainer
 from lightning.pytorch.callbacks import Checkpoint
 
+from gcnet.blocks.base import check_choice
 from gcnet.files import whole_file
 
 
@@ -78,8 +79,10 @@ def checkpoint_path(run: Path, name: str = "last") -> Path:
     """``best`` or ``last`` checkpoint of a run.
 
     Raises:
+        ValueError: another name.
         FileNotFoundError: there is none.
     """
+    check_choice("checkpoint", name, ("best", "last"))
     path = run / "checkpoints" / f"{name}.ckpt"
     if not path.is_file():
         raise FileNotFoundError(f"run={run}: has no checkpoint ({path} does not exist)")

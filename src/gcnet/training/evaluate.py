@@ -37,7 +37,7 @@ def evaluate(run: Path, config: TrainingConfig, checkpoint: str = "best") -> dic
     """
     with cpu_threads(config.threads):
         saved = read_checkpoint(checkpoint_path(run, checkpoint))
-        experiment = open_experiment(dataclasses.replace(config, data=config.data.absolute(), weights=None))
+        experiment = open_experiment(dataclasses.replace(config, weights=None))
         check_classes(run, saved, experiment)
         task = _trained(experiment, saved)
         folder = new_run_folder(run / "evaluations") if is_first() else run

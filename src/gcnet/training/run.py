@@ -61,7 +61,6 @@ def train(config: TrainingConfig, run: Path | None = None) -> Path:
     """
     if config.norm == "sync" and not torch.cuda.is_available():
         raise ValueError("norm='sync': batch norms over all processes train on GPUs only; on a CPU, norm='batch'")
-    config = dataclasses.replace(config, data=config.data.absolute())  # a run may go on from another folder
     with cpu_threads(config.threads):
         checkpoint = _last_checkpoint(config, run) if run is not None else None
         experiment = open_experiment(config if checkpoint is None else dataclasses.replace(config, weights=None))
@@ -71,7 +70,7 @@ def train(config: TrainingConfig, run: Path | None = None) -> Path:
         task = experiment.build_task(experiment.build_network())
         run = run_folder(config, run)
         if is_first():
-            save_config(run, config)
+            save_config(run, dataclasses.replace(config, data=config.data.absolute()))  # to go on from any folder
             print(experiment.summary)
         os.environ[RUN_VARIABLE] = str(run)
         try:

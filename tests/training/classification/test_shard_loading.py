@@ -13,6 +13,7 @@ pytest.importorskip("webdataset")
 
 from gcnet.recipes.classification import classification
 from gcnet.training.classification import shard_loading
+from gcnet.training.classification.shard_samples import read_shard
 from gcnet.training.classification.shards import find_shards
 from gcnet.training.classification.transforms import train_transform, val_transform
 from gcnet.training.loading import ALONE, BrokenSample, Place
@@ -159,6 +160,16 @@ def server(root):
         def log_message(self, *_):
             pass
 
+        def do_GET(self):
+            if "cut" in self.path:
+                self.send_response(200)
+                self.send_header("Content-Length", "1000000")
+                self.end_headers()
+                self.wfile.write(bytes(10240))  # what an empty archive consists of
+                self.close_connection = True
+            else:
+                super().do_GET()
+
     with http.server.ThreadingHTTPServer(("127.0.0.1", 0), functools.partial(Quiet, directory=str(root))) as server:
         threading.Thread(target=server.serve_forever, daemon=True).start()
         yield f"http://127.0.0.1:{server.server_port}"
@@ -170,5 +181,16 @@ def test_urls(root, server, tmp_path):
     urls = {"train_shards": f"{server}/train-{{000..003}}.tar", "val_shards": f"{server}/val-{{000..001}}.tar"}
     assert_same(train_loader(tmp_path, **urls), train_loader(root))
     urls["train_shards"] = f"{server}/train-004.tar"
-    with pytest.raises(ValueError, match=r"train-004\.tar: cannot be read as a shard"):
+    with pytest.raises(
+        ValueError, match=r"train-004\.tar: cannot be read as a shard \(the download ended with status 22"
+    ):
         train_loader(tmp_path, **urls)
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="webdataset reads URLs by curl")
+def test_downloads_that_break_off(server):
+    with pytest.raises(BrokenSample, match=r"cut\.tar: cannot be read as a shard \(the download ended with status 18"):
+        list(read_shard(f"{server}/cut.tar"))
+    first = read_shard(f"{server}/train-002.tar")
+    assert next(first)["__key__"] == "0012"
+    first.close()

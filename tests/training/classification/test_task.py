@@ -1,7 +1,6 @@
 """Losses and scores against their formulas, alone and in two processes."""
 
 import json
-import multiprocessing
 import os
 from pathlib import Path
 
@@ -15,7 +14,7 @@ from torch.utils.data import DataLoader
 from gcnet.recipes.classification import classification
 from gcnet.training.classification.mixing import mix_batch
 from gcnet.training.classification.task import ClassificationTask
-from tests.training.test_interruptions import ranks
+from tests.training.test_interruptions import processes, ranks
 
 CLASSES = tuple("abcdefg")
 
@@ -58,14 +57,13 @@ def _validate_rank(environment, path):
 
 
 def test_two_processes_count_every_sample_once(tmp_path):
-    fork = multiprocessing.get_context("fork")
-    processes = [
-        fork.Process(target=_validate_rank, args=(environment, tmp_path / environment["RANK"]))
+    started = [
+        processes.Process(target=_validate_rank, args=(environment, tmp_path / environment["RANK"]))
         for environment in ranks(2)
     ]
-    for process in processes:
+    for process in started:
         process.start()
-    for process in processes:
+    for process in started:
         process.join(60)
     for rank in "01":
         assert_right(*json.loads((tmp_path / rank).read_text()))

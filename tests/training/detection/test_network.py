@@ -55,8 +55,8 @@ def test_networks_of_timm(tmp_path):
 
 
 def test_networks_without_four_maps_are_refused(tmp_path):
-    with pytest.raises(ValueError, match=r"backbone='vgg11': .* strides 4, 8, 16 and 32, got VGG"):
-        build_detector(config(tmp_path, backbone="vgg11", block="none", stages=()), 3)
+    with pytest.raises(ValueError, match=r"backbone='mobilenet_v3_small': .* strides 4, 8, 16 and 32, got MobileNetV3"):
+        build_detector(config(tmp_path, backbone="mobilenet_v3_small", block="none", stages=()), 3)
 
 
 FULL = {"channels": 256, "anchor_scale": 8.0, "stages": ("c4",), "ratio": 1 / 4}

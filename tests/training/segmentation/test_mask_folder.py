@@ -101,8 +101,6 @@ def test_kinds_of_masks(kind, folder):
     values = np.arange(48).reshape(6, 8) % (2 if kind == "binary" else 3)
     picture = Image.fromarray(values.astype(np.uint16 if kind == "16 bit" else np.uint8))
     if kind == "palette":
-        picture = picture.convert("P")
-        picture = Image.fromarray(values.astype(np.uint8), mode="P")
         picture.putpalette([9, 9, 9, 200, 0, 0, 0, 0, 200])
     elif kind == "binary":
         picture = Image.fromarray(values.astype(bool))

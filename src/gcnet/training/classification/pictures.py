@@ -12,7 +12,7 @@ COLUMNS, MOST = 6, 36
 
 
 def contact_sheet(path: Path, pictures: Sequence[Image.Image], captions: Sequence[str], title: str) -> None:
-    """Pictures in rows of six, each with its caption below.
+    """Pictures in rows of six, each below its caption.
 
     Args:
         path: of the sheet.
@@ -28,6 +28,6 @@ def contact_sheet(path: Path, pictures: Sequence[Image.Image], captions: Sequenc
         cell.axis("off")
     for cell, picture, caption in zip(axes.flat, pictures, captions, strict=False):
         cell.imshow(picture)
-        cell.set_title(caption, y=-0.02, va="top", fontsize=8)
+        cell.set_title(caption, fontsize=8)
     figure.suptitle(title, fontsize=10)
     figure.savefig(path)

@@ -8,12 +8,14 @@ checkpoint, and give processes different numbers of batches.
 from __future__ import annotations
 
 import json
+import re
 import tarfile
 from collections.abc import Iterator, Mapping
 from pathlib import PurePosixPath
 from typing import Any
 
-from webdataset.tariterators import tarfile_samples
+from webdataset.gopen import gopen
+from webdataset.tariterators import group_by_keys, tar_file_expander
 
 from gcnet.training.classification.images import SUFFIXES
 from gcnet.training.loading import BrokenSample
@@ -40,9 +42,12 @@ def read_shard(shard: str) -> Iterator[RawSample]:
         [('a', 4), ('b', 3)]
     """
     try:
-        yield from tarfile_samples([{"url": shard}])
+        with gopen(shard) as stream:  # leaving it asks how a download ended: a cut one may look like a whole archive
+            yield from group_by_keys(tar_file_expander([{"url": shard, "stream": stream}]))
     except (OSError, ValueError, tarfile.TarError, EOFError) as error:
-        reason = getattr(error, "strerror", None) or error.args[0]
+        reason = getattr(error, "strerror", None) or str(error.args[0])
+        status = re.search(r"exit (\d+) \(read\)", reason)
+        reason = f"the download ended with status {status[1]} of curl" if status else reason
         raise BrokenSample(f"{shard}: cannot be read as a shard ({reason})") from error
 
 

@@ -20,7 +20,10 @@ CLASSES = ("darker", "brighter")
 
 @dataclass(frozen=True, kw_only=True)
 class ClassificationScenes(SceneSettings):
-    """Scenes with a digit in the middle that others do not cover; see :class:`SceneSettings` for the fields."""
+    """Scenes with a digit in the middle that others do not cover.
+
+    The fields are those of :class:`SceneSettings`.
+    """
 
     def __post_init__(self) -> None:
         super().__post_init__()

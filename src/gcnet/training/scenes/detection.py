@@ -20,7 +20,9 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True, kw_only=True)
 class DetectionScenes(SceneSettings):
-    """Scenes for detection; see :class:`SceneSettings` for the other fields.
+    """Scenes for detection.
+
+    The other fields are those of :class:`SceneSettings`.
 
     Attributes:
         empty: share of scenes without digits.

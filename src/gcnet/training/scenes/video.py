@@ -30,7 +30,9 @@ ENCODER = {"crf": "10", "preset": "veryfast", "x264-params": "threads=1:lookahea
 
 @dataclass(frozen=True, kw_only=True)
 class VideoScenes(SceneSettings):
-    """Clips of moving digits; see :class:`SceneSettings` for the other fields.
+    """Clips of moving digits.
+
+    The other fields are those of :class:`SceneSettings`.
 
     Attributes:
         digits: per clip, at least 4, so that more move in the direction of the class than in any other.

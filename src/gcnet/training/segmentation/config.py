@@ -70,8 +70,8 @@ class SegmentationConfig(TrainingConfig):
             raise ValueError(
                 "backbone='scene_net' has no auxiliary head and nothing to freeze; leave frozen and norm out"
             )
-        if self.head == "none" and self.weights == "pretrained":
-            raise ValueError("weights='pretrained': there are none of scene_net; give the checkpoint of a run")
+        if self.head == "none" and (self.weights or "").partition(":")[0] == "pretrained":
+            raise ValueError(f"weights={self.weights!r}: there are none of scene_net; give the checkpoint of a run")
         if self.output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride={self.output_stride} must be 8, 16 or 32")
         self.check_at_least(0, "auxiliary", "examples", "ignore_index")

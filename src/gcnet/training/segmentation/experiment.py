@@ -47,7 +47,7 @@ class SegmentationExperiment(Experiment[SegmentationConfig]):
                 f"ignore_index={config.ignore_index} is the class {classes[config.ignore_index]!r}; give a value from "
                 f"{len(classes)} on"
             )
-        if config.check_files:
+        if config.check_files and config.on_broken == "error":
             check_pairs([*files.train, *files.val])
         counts = f"{len(files.train)} training and {len(files.val)} validation images ({files.layout} layout)"
         return classes, f"{counts} of {len(classes)} classes"

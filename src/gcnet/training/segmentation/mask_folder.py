@@ -229,7 +229,7 @@ def check_pairs(pairs: Sequence[Pair]) -> None:
         problems = [problem for problem in pool.map(lambda pair: pair_problem(*pair), pairs) if problem]
     if problems:
         more = f"; {len(problems) - 1} more pairs have such a problem" if len(problems) > 1 else ""
-        raise ValueError(f"{problems[0]}{more}. Repair or remove it")
+        raise ValueError(f"{problems[0]}{more}. Repair or remove it, or give on_broken='skip'")
 
 
 def class_names(root: Path) -> tuple[str, ...] | None:

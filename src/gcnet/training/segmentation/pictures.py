@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 from numpy.typing import NDArray
@@ -14,24 +15,28 @@ from PIL import Image
 from torch import Tensor
 
 from gcnet.files import whole_file
+from gcnet.training.curves import COLOURS
 from gcnet.training.segmentation.task import Example
 
+GOLDEN_TURN = 0.381966  # of the colour circle
 GREY = 128  # of pixels that are ignored
 OPACITY = 0.6
 LEGEND = 30  # classes that a legend names
 
 
 def palette(count: int) -> NDArray[np.uint8]:
-    """A colour [count, 3] for every class: hues a golden angle apart, light and dark in turn.
+    """A colour [count, 3] for every class: those of the curves first, then hues a golden angle apart.
 
     Example:
-        >>> palette(2).tolist()
-        [[217, 43, 43], [96, 178, 120]]
+        >>> palette(8)[[1, 7]].tolist()
+        [[213, 94, 0], [217, 43, 43]]
     """
-    turns = [(index * 0.381966) % 1 for index in range(count)]
-    light = [(0.85, 0.8), (0.7, 0.46), (0.55, 0.95)]
-    colours = [colorsys.hsv_to_rgb(turn, light[i % 3][1], light[i % 3][0]) for i, turn in enumerate(turns)]
-    return (np.array(colours) * 255).round().astype(np.uint8)
+    named = [to_rgb(colour) for colour in COLOURS[:count]]
+    further = [
+        colorsys.hsv_to_rgb(index * GOLDEN_TURN % 1, (0.8, 0.46, 0.95)[index % 3], (0.85, 0.7, 0.55)[index % 3])
+        for index in range(count - len(named))
+    ]
+    return (np.array(named + further) * 255).round().astype(np.uint8)
 
 
 def overlay(image: Tensor, labels: Tensor, classes: int) -> Image.Image:
@@ -54,7 +59,7 @@ def overlay(image: Tensor, labels: Tensor, classes: int) -> Image.Image:
 def save_labels(path: Path, labels: Tensor, classes: int) -> None:
     """Labels [H, W] as a PNG file of one channel: 8 bits with the colours as palette, or 16 bits beyond 256 classes."""
     if classes <= 256:
-        picture = Image.fromarray(labels.numpy().astype(np.uint8), mode="P")
+        picture = Image.fromarray(labels.numpy().astype(np.uint8))
         picture.putpalette(palette(classes).tobytes())
     else:
         picture = Image.fromarray(labels.numpy().astype(np.uint16))

@@ -1,0 +1,31 @@
+"""The recipe of the scenes runs end to end, at the smallest size."""
+
+import dataclasses
+import json
+
+import pytest
+
+pytest.importorskip("lightning")
+pytest.importorskip("sklearn")
+
+from gcnet.recipes.scenes_detection import scenes_detection
+from gcnet.training.evaluate import predict
+from gcnet.training.run import train
+from gcnet.training.run_folder import load_config
+from gcnet.training.scenes.detection import DetectionScenes
+from gcnet.training.scenes.make import make_scenes
+
+
+@pytest.mark.parametrize("block", ["none", "gc"])
+def test_it_trains_scores_and_predicts(tmp_path, block):
+    scenes = make_scenes("detection", tmp_path / "scenes", DetectionScenes(train=8, val=2, size=64, digits=4))
+    recipe = dataclasses.replace(
+        scenes_detection(scenes), block=block, epochs=1, batch_size=4, workers=0, threads=1, loggers=(), out=tmp_path
+    )
+    run = train(recipe)
+    results = json.loads((run / "results.json").read_text())
+    assert results["box"]["per_class"].keys() == {"darker digit", "brighter digit"}
+    assert 0 <= results["scores"]["val_mask_ap"] <= 1
+    assert (results["added_parameters"] > 0) == (block == "gc")
+    path = predict(run, load_config(run), [scenes / "val"], tmp_path / "out")
+    assert sorted(file.name for file in path.parent.iterdir()) == ["00000.jpg", "00001.jpg", "predictions.json"]
