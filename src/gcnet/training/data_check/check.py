@@ -13,6 +13,7 @@ from gcnet.training.data_check.pairs import check_pairs, find_layout
 from gcnet.training.data_check.reading import files_below, read_image, read_video
 from gcnet.training.data_check.report import Report
 from gcnet.training.data_check.shards import check_shards, find_shards
+from gcnet.training.data_check.video_lists import check_video_lists, find_lists
 from gcnet.training.video.video_folder import SUFFIXES as VIDEOS
 
 TASKS = ("classification", "detection", "segmentation", "video")
@@ -22,8 +23,8 @@ def check_data(root: Path, task: str | None = None, workers: int | None = None) 
     """Read everything in a data set and list what is wrong with it.
 
     Args:
-        root: folder with images or videos in a folder per class, images with annotations in COCO's format, images with
-            masks, or shards.
+        root: folder with images or videos in a folder per class, videos in lists, images with annotations in COCO's
+            format, images with masks, or shards.
         task: classification, detection, segmentation or video; None to go by what is there.
         workers: files read at the same time; None for as many as there are processors.
 
@@ -60,6 +61,8 @@ def check_data(root: Path, task: str | None = None, workers: int | None = None) 
         check_shards(report, workers)
     elif task == "classification":
         check_class_folders(report, "image", IMAGES, read_image, workers)
+    elif find_lists(root):
+        check_video_lists(report, workers)
     else:
         check_class_folders(report, "video", VIDEOS, read_video, workers)
     return report

@@ -16,6 +16,8 @@ from gcnet.training.data_check.report import Report
 from gcnet.training.loading import BrokenSample
 from gcnet.training.video.decoding import scan
 
+OWN = ("meta.json", "classes.txt", "sizes.json", "train.txt", "train.csv", "val.txt", "val.csv")  # read by the loaders
+
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 
@@ -89,7 +91,7 @@ def report_shared(report: Report, splits: Mapping[str, Iterable[tuple[Path | str
 
 def report_unused(report: Report, used: Iterable[Path]) -> None:
     """A warning for every file in the folder that is not used, hidden ones aside."""
-    known = {*used, report.root / "meta.json", report.root / "classes.txt"}
+    known = {*used, *(report.root / name for name in OWN)}
     for path in sorted(report.root.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(report.root).parts)
         if path.is_file() and not hidden and path not in known:
