@@ -60,7 +60,7 @@ def test_class_names(root):
     (root / "classes.txt").unlink()
     (root / "meta.json").write_text("{}")
     report = check_data(root)
-    assert errors(report) == [("class names", "meta.json")]
+    assert errors(report) == [("class names", str(root))]
     assert warnings(report) == [("unknown classes", str(root))]
 
 

@@ -10,7 +10,8 @@ from PIL import Image
 
 pytest.importorskip("sklearn")
 
-from gcnet.training.scenes.compose import CLASS_NAMES, SceneSettings, compose, write_scenes
+from gcnet.training.scenes.compose import CLASS_NAMES, SceneSettings, compose
+from gcnet.training.scenes.make import make_scenes
 from gcnet.training.segmentation.mask_folder import MaskFolder
 
 QUIET = SceneSettings(train=20, val=10, noise=(0, 0), photo=0)
@@ -55,7 +56,7 @@ def test_splits_share_no_digit_and_no_scene_repeats():
 
 def test_same_seed_same_files(tmp_path):
     settings = SceneSettings(train=4, val=2, seed=3)
-    first, second = (write_scenes(tmp_path / name, settings) for name in ("a", "b"))
+    first, second = (make_scenes("segmentation", tmp_path / name, settings) for name in ("a", "b"))
     files = sorted(path.relative_to(first) for path in first.rglob("*.png"))
     assert len(files) == 12
     assert all((first / file).read_bytes() == (second / file).read_bytes() for file in files)
@@ -66,21 +67,15 @@ def test_same_seed_same_files(tmp_path):
 
 def test_scenes_of_a_seed_never_change(tmp_path):
     """The hash was taken when the demonstration appeared."""
-    root = write_scenes(tmp_path / "scenes", SceneSettings(train=6, val=3, seed=5))
+    root = make_scenes("segmentation", tmp_path / "scenes", SceneSettings(train=6, val=3, seed=5))
     pixels = [np.asarray(Image.open(path)).tobytes() for path in sorted(root.rglob("*.png"))]
     expected = "ff9de4978162fd40fff4cf9c0dc6bd29ae75545b380fc7f9d1b544ffdee8f274"
     assert hashlib.sha256(b"".join(pixels)).hexdigest() == expected
 
 
-def test_existing_scenes_stay(tmp_path):
-    write_scenes(tmp_path / "a", SceneSettings(train=1, val=1))
-    with pytest.raises(FileExistsError):
-        write_scenes(tmp_path / "a", SceneSettings(train=1, val=1))
-
-
 def test_files_hold_what_was_composed(tmp_path):
     settings = SceneSettings(train=3, val=2)
-    root = write_scenes(tmp_path / "scenes", settings)
+    root = make_scenes("segmentation", tmp_path / "scenes", settings)
     scenes = compose(settings, "train")
     images, masks = MaskFolder(root / "train", len(CLASS_NAMES)).in_memory().tensors
     assert torch.equal(images, torch.from_numpy(scenes.images).permute(0, 3, 1, 2))

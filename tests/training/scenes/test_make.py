@@ -1,12 +1,13 @@
 """Folders of scenes appear whole, stay as they are, and are made again only for other settings."""
 
 import json
+from pathlib import Path
 
 import pytest
 
 pytest.importorskip("sklearn")
 
-from gcnet.training.scenes import segmentation
+from gcnet.training.scenes import compose, segmentation
 from gcnet.training.scenes.compose import SceneSettings
 from gcnet.training.scenes.make import SCENE_TASKS, make_scenes
 
@@ -23,6 +24,21 @@ def test_same_seed_same_bytes(task, tmp_path):
     meta = json.loads((tmp_path / "a" / "meta.json").read_text())
     assert (meta["task"], meta["settings"]["seed"]) == (task, 7)
     assert meta["classes"] == list(SCENE_TASKS[task].classes)
+
+
+@pytest.mark.parametrize("task", SCENE_TASKS)
+def test_large_sets_are_made_in_parts(task, tmp_path, monkeypatch):
+    """Scenes go on being numbered, and no part repeats another."""
+    settings = SCENE_TASKS[task].settings(train=7, val=2, size=64)
+    monkeypatch.setattr(compose, "PART", 3 * 64 * 64 * getattr(settings, "frames", 1))
+    made = content(make_scenes(task, tmp_path / "made", settings))
+    inputs = {path.name: data for path, data in made.items() if "train" in path.parts and "masks" not in path.parts}
+    assert sorted(path.partition(".")[0] for path in inputs) == [f"{index:05}" for index in range(7)]
+    assert len(set(inputs.values())) == 7
+    if task == "detection":
+        listed = json.loads(made[Path("annotations/instances_train.json")])
+        assert len({entry["id"] for entry in listed["annotations"]}) == len(listed["annotations"]) > 7 * 8
+        assert {entry["image_id"] for entry in listed["annotations"]} == {entry["id"] for entry in listed["images"]}
 
 
 def test_reuse(tmp_path):

@@ -20,7 +20,8 @@ from gcnet.training.evaluate import evaluate, predict
 from gcnet.training.experiment import open_experiment
 from gcnet.training.run import train
 from gcnet.training.run_folder import load_config
-from gcnet.training.scenes.compose import CLASS_NAMES, SceneSettings, write_scenes
+from gcnet.training.scenes.compose import CLASS_NAMES, SceneSettings
+from gcnet.training.scenes.make import make_scenes
 from gcnet.training.segmentation.config import SegmentationConfig
 from gcnet.training.segmentation.network import build_network
 from gcnet.training.segmentation.scene_net import BLOCK_SITES, SceneNet
@@ -30,7 +31,7 @@ QUIET = {"workers": 0, "threads": 1, "loggers": (), "epochs": 1}
 
 @pytest.fixture(scope="module")
 def scenes(tmp_path_factory):
-    return write_scenes(tmp_path_factory.mktemp("data") / "scenes", SceneSettings(train=8, val=3))
+    return make_scenes("segmentation", tmp_path_factory.mktemp("data") / "scenes", SceneSettings(train=8, val=3))
 
 
 def small(data, out, **fields):
@@ -246,7 +247,7 @@ def test_published_steps(recipe, steps):
 
 @pytest.mark.slow
 def test_context_decides(tmp_path):
-    data = write_scenes(tmp_path / "scenes", SceneSettings(train=1000, val=100))
+    data = make_scenes("segmentation", tmp_path / "scenes", SceneSettings(train=1000, val=100))
     scores = [
         json.loads((train(small(data, tmp_path, batch_size=32, epochs=6, block=block)) / "results.json").read_text())
         for block in ("none", "gc")

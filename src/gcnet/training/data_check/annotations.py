@@ -9,6 +9,8 @@ from typing import Any, NamedTuple
 import numpy as np
 from faster_coco_eval.core import mask as rle
 
+from gcnet.training.detection.coco import run_lengths
+
 SLACK = 2  # pixels by which a mask may leave its box: polygons have fractions of pixels
 
 
@@ -41,8 +43,8 @@ def annotation_findings(entry: Mapping[str, Any], width: int, height: int) -> It
         yield Finding(False, "no mask", "has no mask; boxes alone can be trained")
         return
     try:
-        mask = _encode(segmentation, width, height)
-        empty = rle.area(mask) == 0
+        mask = {"size": [height, width], "counts": run_lengths(segmentation, width, height)}
+        empty = not rle.decode(mask).any()
     except (ValueError, RuntimeError, TypeError, KeyError, IndexError) as error:
         yield Finding(True, "unusable mask", str(error))
         return
@@ -78,22 +80,3 @@ def _mask_findings(mask: Any, box: Any) -> Iterator[Finding]:
 def _corners(box: Any) -> Any:
     """Left, top, right and bottom."""
     return np.array([box[0], box[1], box[0] + box[2], box[1] + box[3]], float)
-
-
-def _encode(segmentation: Any, width: int, height: int) -> Any:
-    """Compressed run lengths of a mask in any of COCO's forms."""
-    if isinstance(segmentation, dict):
-        if list(segmentation["size"]) != [height, width]:
-            size = f"{segmentation['size']} (height, width)"
-            raise ValueError(f"its mask has the size {size}, its image {[height, width]}")
-        counts = segmentation["counts"]
-        if not isinstance(counts, list):
-            rle.decode(segmentation)  # which looks whether the run lengths fill the image
-            return segmentation
-        if sum(counts) != width * height:
-            raise ValueError(f"the run lengths of its mask cover {sum(counts)} of {width * height} pixels")
-        return rle.frPyObjects(segmentation, height, width)
-    for polygon in segmentation:
-        if len(polygon) < 6 or len(polygon) % 2:
-            raise ValueError(f"a polygon needs three or more points x, y, got {len(polygon)} numbers")
-    return rle.merge(rle.frPyObjects(segmentation, height, width))

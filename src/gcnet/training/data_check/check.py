@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 from pathlib import Path
 
@@ -14,17 +13,18 @@ from gcnet.training.data_check.pairs import check_pairs, find_layout
 from gcnet.training.data_check.reading import files_below, read_image, read_video
 from gcnet.training.data_check.report import Report
 from gcnet.training.data_check.shards import check_shards, find_shards
+from gcnet.training.data_check.video_lists import check_video_lists, find_lists
+from gcnet.training.video.video_folder import SUFFIXES as VIDEOS
 
 TASKS = ("classification", "detection", "segmentation", "video")
-VIDEOS = (".mp4", ".m4v", ".mov", ".mkv", ".webm", ".avi", ".mpg", ".mpeg", ".wmv", ".flv", ".ts", ".3gp", ".ogv")
 
 
 def check_data(root: Path, task: str | None = None, workers: int | None = None) -> Report:
     """Read everything in a data set and list what is wrong with it.
 
     Args:
-        root: folder with images or videos in a folder per class, images with annotations in COCO's format, images with
-            masks, or shards.
+        root: folder with images or videos in a folder per class, videos in lists, images with annotations in COCO's
+            format, images with masks, or shards.
         task: classification, detection, segmentation or video; None to go by what is there.
         workers: files read at the same time; None for as many as there are processors.
 
@@ -56,11 +56,13 @@ def check_data(root: Path, task: str | None = None, workers: int | None = None) 
         layout = find_layout(root)
         if layout is None:
             raise ValueError(f"{root}: holds no train/images with train/masks, nor another layout of images and masks")
-        check_pairs(report, layout, _class_names(report), workers)
+        check_pairs(report, layout, workers)
     elif task == "classification" and find_shards(root):
         check_shards(report, workers)
     elif task == "classification":
         check_class_folders(report, "image", IMAGES, read_image, workers)
+    elif find_lists(root):
+        check_video_lists(report, workers)
     else:
         check_class_folders(report, "video", VIDEOS, read_video, workers)
     return report
@@ -85,16 +87,3 @@ def recognise(root: Path) -> str:
         f"{root}: holds no images, videos or shards; expected one folder per class, COCO's annotations/*.json, "
         "images/ and masks/, or train*.tar"
     )
-
-
-def _class_names(report: Report) -> tuple[str, ...] | None:
-    """Names in classes.txt, one per line, or in meta.json."""
-    names, meta = report.root / "classes.txt", report.root / "meta.json"
-    try:
-        if names.is_file():
-            return tuple(line.strip() for line in names.read_text(encoding="utf-8").splitlines() if line.strip())
-        if meta.is_file():
-            return tuple(json.loads(meta.read_text(encoding="utf-8"))["classes"])
-    except (ValueError, KeyError, TypeError) as error:
-        report.error("class names", meta if not names.is_file() else names, f"cannot be read ({error})")
-    return None

@@ -35,16 +35,38 @@ def check_class_folders(
         {name: root / name for name in SPLITS if (root / name).is_dir()} if (root / "train").is_dir() else {"": root}
     )
     splits = {split: _classes(folder, suffixes) for split, folder in folders.items()}
+    if len(folders) == 1 and "train" in folders:
+        report.error("missing split", root, "has train/, but neither val/ nor test/")
     _check_classes(report, kind, folders, splits)
+    check_files(report, kind, splits, files_below(root, suffixes), read, workers)
 
-    files = {file.path: file for file in read_all(read, files_below(root, suffixes), workers, kind)}
+
+def check_files(
+    report: Report,
+    kind: str,
+    splits: dict[str, dict[str, list[Path]]],
+    paths: Sequence[Path],
+    read: Callable[[Path], File],
+    workers: int,
+) -> None:
+    """Read all files; list those that cannot be read, that are there twice, or that nobody uses.
+
+    Args:
+        report: to add to.
+        kind: what a file is called.
+        splits: files by class by split.
+        paths: all files, used or not.
+        read: decodes a file.
+        workers: files read at the same time.
+    """
+    files = {file.path: file for file in read_all(read, paths, workers, kind)}
     report_unreadable(report, files.values(), kind)
     used = {split: [path for paths in classes.values() for path in paths] for split, classes in splits.items()}
     report_shared(report, {split: [(path, files[path].digest) for path in paths] for split, paths in used.items()})
     _check_labels(report, splits, files)
     report_unused(report, (path for paths in used.values() for path in paths))
-    for split, paths in used.items():
-        report.counts[f"{split} {kind}s".strip()] = len(paths)
+    for split, members in used.items():
+        report.counts[f"{split} {kind}s".strip()] = len(members)
     report.counts["classes"] = len(set().union(*splits.values()))
 
 
@@ -57,8 +79,6 @@ def _classes(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
 def _check_classes(
     report: Report, kind: str, folders: dict[str, Path], splits: dict[str, dict[str, list[Path]]]
 ) -> None:
-    if len(folders) == 1 and "train" in folders:
-        report.error("missing split", report.root, "has train/, but neither val/ nor test/")
     every = sorted(set().union(*splits.values()))
     for split, classes in splits.items():
         folder = folders[split]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -19,45 +20,19 @@ from gcnet.training.data_check.reading import (
     report_unused,
 )
 from gcnet.training.data_check.report import Report
+from gcnet.training.segmentation.labels import CITYSCAPES, label_table
+from gcnet.training.segmentation.mask_folder import LAYOUTS, Layout, class_names
+from gcnet.training.segmentation.reading import MASK_MODES
 
 IGNORED = 255
+PAIRS = {**LAYOUTS, "no splits": Layout("images", "masks", ("", ""))}
 
 
-class Layout(NamedTuple):
-    """Where a data set keeps its files; ``{}`` stands for the split.
-
-    Attributes:
-        images: folder of images.
-        masks: folder of masks.
-        splits: their names.
-        image_end: what names of images end in, in place of any suffix of an image.
-        mask_end: what names of masks end in.
-        first: label of the first class; what is less is ignored.
-    """
-
-    images: str
-    masks: str
-    splits: tuple[str, ...] = ("train", "val", "test")
-    image_end: str = ""
-    mask_end: str = ".png"
-    first: int = 0
-
-
-LAYOUTS = (
-    Layout("{}/images", "{}/masks"),
-    Layout("images/{}", "annotations/{}", ("training", "validation"), first=1),  # ADE20K
-    Layout("leftImg8bit/{}", "gtFine/{}", ("train", "val"), "_leftImg8bit.png", "_gtFine_labelIds.png"),  # Cityscapes
-    Layout("images", "masks", ("",)),
-)
-
-
-def find_layout(root: Path) -> Layout | None:
-    """The layout of a folder; None if it is another."""
-    for layout in LAYOUTS:
-        if (root / layout.images.format(layout.splits[0])).is_dir() and (
-            root / layout.masks.format(layout.splits[0])
-        ).is_dir():
-            return layout
+def find_layout(root: Path) -> str | None:
+    """The name in ``PAIRS`` of the layout of a folder; None if it is another."""
+    for name, layout in PAIRS.items():
+        if all((root / folder.format(layout.splits[0])).is_dir() for folder in (layout.images, layout.masks)):
+            return name
     return None
 
 
@@ -74,28 +49,28 @@ def read_mask(path: Path) -> Mask:
     if file.problem:
         return Mask(file)
     with Image.open(path) as picture:
-        if picture.mode not in ("1", "L", "P") and not picture.mode.startswith("I"):
+        if picture.mode not in MASK_MODES:
             return Mask(file._replace(problem=f"a mask has a label per pixel, not colours of mode {picture.mode}"))
         return Mask(file._replace(size=picture.size), frozenset(np.unique(np.asarray(picture)).tolist()))
 
 
-def check_pairs(report: Report, layout: Layout, names: tuple[str, ...] | None, workers: int) -> None:
+def check_pairs(report: Report, layout_name: str, workers: int) -> None:
     """Check every pair: both there, readable, of one size, with labels that there are.
 
     Args:
         report: to add to.
-        layout: from :func:`find_layout`.
-        names: of the classes; None if they are not known.
+        layout_name: from :func:`find_layout`.
         workers: files read at the same time.
     """
+    layout = PAIRS[layout_name]
+    names, table = _classes(report, layout_name)
     splits: dict[str, list[File]] = {}
     used: list[Path] = []
     labels: set[int] = set()
-    for split in layout.splits:
+    for split in dict.fromkeys(layout.splits):
         images_in, masks_in = (report.root / folder.format(split) for folder in (layout.images, layout.masks))
         if not images_in.is_dir():
-            if split in ("val", "validation"):
-                report.error("missing split", images_in, "there is no such folder")
+            report.error("missing split", images_in, "there is no such folder")
             continue
         images = _by_key(images_in, layout.image_end)
         masks = _by_key(masks_in, layout.mask_end)
@@ -113,15 +88,18 @@ def check_pairs(report: Report, layout: Layout, names: tuple[str, ...] | None, w
             image = image_files.get(key)
             if image and image.size and mask.file.size and image.size != mask.file.size:
                 report.error("size of mask and image", mask.file.path, f"{mask.file.size} differs from {image.size}")
-            _check_labels(report, mask, layout, names)
+            odd = sorted(mask.labels - table.keys()) if names else ()
+            if odd:
+                report.error("label out of range", mask.file.path, f"has the label {odd[0]}, of no class")
             labels |= mask.labels
         splits[split] = list(image_files.values())
         used += [*images.values(), *masks.values()]
         report.counts[f"{split} images".strip()] = len(images)
-    for value, name in enumerate(names or (), layout.first):
-        if value not in labels:
-            report.warning("unused class", name, f"no mask has the label {value}")
-    if names is None:
+    seen = {table.get(label) for label in labels}
+    for index, name in enumerate(names):
+        if index not in seen:
+            report.warning("unused class", name, "no mask has its label")
+    if not names:
         found = ", ".join(map(str, sorted(labels)[:30]))
         report.warning("unknown classes", report.root, f"no classes.txt names them; the masks have the labels {found}")
     report_shared(report, {split: [(file.path, file.digest) for file in files] for split, files in splits.items()})
@@ -129,13 +107,16 @@ def check_pairs(report: Report, layout: Layout, names: tuple[str, ...] | None, w
     report.counts["labels"] = len(labels - {IGNORED})
 
 
-def _check_labels(report: Report, mask: Mask, layout: Layout, names: tuple[str, ...] | None) -> None:
-    if names is None or layout.mask_end != ".png":
-        return
-    last = layout.first + len(names) - 1
-    odd = sorted(label for label in mask.labels if label > last and label != IGNORED)
-    if odd:
-        report.error("label out of range", mask.file.path, f"has the label {odd[0]}, but they end at {last}")
+def _classes(report: Report, layout_name: str) -> tuple[tuple[str, ...], Mapping[int, int]]:
+    """Names of the classes, empty if they are not known, and the class of each label."""
+    if layout_name == "Cityscapes":
+        return tuple(CITYSCAPES.values()), label_table("cityscapes_ids", len(CITYSCAPES), IGNORED)
+    try:
+        names = class_names(report.root) or ()
+    except ValueError as error:
+        report.error("class names", report.root, str(error).removeprefix(f"{report.root}/"))
+        names = ()
+    return names, label_table("zero_ignored" if layout_name == "ADE20K" else "indices", len(names), IGNORED)
 
 
 def _by_key(folder: Path, end: str) -> dict[str, Path]:

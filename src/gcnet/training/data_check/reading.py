@@ -13,6 +13,10 @@ from PIL import Image, ImageOps
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from gcnet.training.data_check.report import Report
+from gcnet.training.loading import BrokenSample
+from gcnet.training.video.decoding import scan
+
+OWN = ("meta.json", "classes.txt", "sizes.json", "train.txt", "train.csv", "val.txt", "val.csv")  # read by the loaders
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
@@ -56,28 +60,15 @@ def read_video(path: Path) -> File:
     """Decode a video to its last frame."""
     try:
         digest = _digest(path)
+        video = scan(path)
+        if video.missing:
+            return File(path, digest, problem=f"{video.missing} frames are missing after the first {len(video)}")
         with av.open(str(path)) as container:
-            if not container.streams.video:
-                return File(path, digest, problem="it has no video stream")
-            return File(path, digest, problem=_decode(container, container.streams.video[0]))
-    except (av.FFmpegError, OSError, ValueError) as error:
-        return File(path, problem=_reason(path, error))
-
-
-def _decode(container: Any, stream: Any) -> str | None:
-    """What is wrong with the frames, if anything."""
-    times: list[float] = []
-    for packet in container.demux(stream):
-        if packet.is_corrupt:
-            return f"it is damaged after {len(times)} frames"
-        times += [frame.time or 0.0 for frame in packet.decode()]
-    if not times:
-        return "it has no frame"
-    if stream.frames > len(times):
-        return f"it ends after {len(times)} of {stream.frames} frames"
-    hours, minutes, seconds = map(float, stream.metadata.get("DURATION", "0:0:0").split(":"))  # of Matroska
-    promised, shown = 3600 * hours + 60 * minutes + seconds, max(times) + max(times) / max(1, len(times) - 1)
-    return f"it ends after {shown:.1f} of {promised:.1f} seconds" if promised - shown > 0.5 else None
+            decoded = sum(1 for _ in container.decode(video=0))
+        broken = f"only {decoded} of {len(video)} frames can be decoded" if decoded < len(video) else None
+        return File(path, digest, problem=broken)
+    except (BrokenSample, av.FFmpegError, OSError, ValueError) as error:
+        return File(path, problem=_reason(path, error).removeprefix(f"{path}: "))
 
 
 def report_unreadable(report: Report, files: Iterable[File], kind: str) -> None:
@@ -100,7 +91,7 @@ def report_shared(report: Report, splits: Mapping[str, Iterable[tuple[Path | str
 
 def report_unused(report: Report, used: Iterable[Path]) -> None:
     """A warning for every file in the folder that is not used, hidden ones aside."""
-    known = {*used, report.root / "meta.json", report.root / "classes.txt"}
+    known = {*used, *(report.root / name for name in OWN)}
     for path in sorted(report.root.rglob("*")):
         hidden = any(part.startswith(".") for part in path.relative_to(report.root).parts)
         if path.is_file() and not hidden and path not in known:

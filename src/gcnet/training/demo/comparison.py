@@ -18,7 +18,8 @@ from gcnet.insertion import insert
 from gcnet.training.demo.results import Result, print_table, summarise
 from gcnet.training.progress import RunProgress
 from gcnet.training.run_folder import new_run_folder, save_json
-from gcnet.training.scenes.compose import CLASS_NAMES, SceneSettings, write_scenes
+from gcnet.training.scenes.compose import CLASS_NAMES, SceneSettings
+from gcnet.training.scenes.make import make_scenes
 from gcnet.training.segmentation.config import SegmentationConfig
 from gcnet.training.segmentation.mask_folder import MaskFolder
 from gcnet.training.segmentation.scene_net import BLOCK_SITES, SCENE_MEAN, SCENE_STD, SceneNet
@@ -132,7 +133,7 @@ def run_demo(config: DemoConfig) -> Path:
 
     folder = new_run_folder(config.out)
     save_json(folder / "config.json", config)
-    data = write_scenes(folder / "data", config.scenes)
+    data = make_scenes("segmentation", folder / "data", config.scenes)
     print(f"Wrote {config.scenes.train} training and {config.scenes.val} validation scenes to {data}")
     train, val = (MaskFolder(data / split, len(CLASS_NAMES)).in_memory() for split in ("train", "val"))
 

@@ -10,16 +10,13 @@ Labels per pixel: 0 background, 1 a digit darker than the scene's digits on aver
 
 from __future__ import annotations
 
-import dataclasses
-import json
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 
-from gcnet.training.scenes.drawing import CELL, blend, crop_photos, draw_digits, read_digits, save_pictures
+from gcnet.training.scenes.drawing import CELL, blend, crop_photos, draw_digits, read_digits
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -151,24 +148,6 @@ def part_sizes(settings: SceneSettings, split: str, frames: int = 1) -> list[int
     count = {"train": settings.train, "val": settings.val}[split]
     most = max(1, PART // (settings.size**2 * frames))
     return [min(most, count - first) for first in range(0, count, most)]
-
-
-def write_scenes(root: Path, settings: SceneSettings) -> Path:
-    """Write both splits as PNG files: ``<split>/images/00000.png``, ``<split>/masks/00000.png``, and ``meta.json``.
-
-    Returns:
-        ``root``, which must not hold scenes already (FileExistsError).
-    """
-    for split in ("train", "val"):
-        scenes = compose(settings, split)
-        for kind, arrays in (("images", scenes.images), ("masks", scenes.masks)):
-            folder = root / split / kind
-            folder.mkdir(parents=True)
-            for _ in save_pictures(arrays, [folder / f"{index:05}.png" for index in range(len(arrays))]):
-                pass
-    meta = {"classes": CLASS_NAMES, "settings": dataclasses.asdict(settings)}
-    (root / "meta.json").write_text(json.dumps(meta, indent=2) + "\n")
-    return root
 
 
 def both_kinds(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.bool_]:

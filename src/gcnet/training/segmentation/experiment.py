@@ -29,8 +29,8 @@ class SegmentationExperiment(Experiment[SegmentationConfig]):
 
     Example:
         >>> from gcnet.recipes.scenes_segmentation import scenes_segmentation
-        >>> from gcnet.training.scenes.compose import SceneSettings, write_scenes
-        >>> data = write_scenes(getfixture("tmp_path") / "scenes", SceneSettings(train=40, val=2))
+        >>> from gcnet.training.scenes.make import SceneSettings, make_scenes
+        >>> data = make_scenes("segmentation", getfixture("tmp_path") / "scenes", SceneSettings(train=40, val=2))
         >>> experiment = SegmentationExperiment(scenes_segmentation(data))
         >>> experiment.summary
         '40 training and 2 validation images (plain layout) of 3 classes'

@@ -97,8 +97,9 @@ def find_pairs(root: Path) -> MaskedImageFiles:
             all listed.
 
     Example:
-        >>> from gcnet.training.scenes.compose import SceneSettings, write_scenes
-        >>> found = find_pairs(write_scenes(getfixture("tmp_path") / "scenes", SceneSettings(train=3, val=2)))
+        >>> from gcnet.training.scenes.make import SceneSettings, make_scenes
+        >>> root = make_scenes("segmentation", getfixture("tmp_path") / "scenes", SceneSettings(train=3, val=2))
+        >>> found = find_pairs(root)
         >>> found.layout, len(found.train), len(found.val)
         ('plain', 3, 2)
     """
@@ -193,8 +194,8 @@ class MaskFolder(MaskedImages):
         FileNotFoundError: as :func:`pair_up`.
 
     Example:
-        >>> from gcnet.training.scenes.compose import SceneSettings, write_scenes
-        >>> folder = write_scenes(getfixture("tmp_path") / "scenes", SceneSettings(train=2, val=1))
+        >>> from gcnet.training.scenes.make import SceneSettings, make_scenes
+        >>> folder = make_scenes("segmentation", getfixture("tmp_path") / "scenes", SceneSettings(train=2, val=1))
         >>> image, mask = MaskFolder(folder / "val", classes=3)[0]
         >>> image.shape, mask.shape
         (torch.Size([3, 64, 64]), torch.Size([64, 64]))
