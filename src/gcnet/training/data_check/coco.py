@@ -99,7 +99,9 @@ def _find_folder(root: Path, path: Path, names: Sequence[str]) -> Path:
     split = next((word for word in ("train", "val", "test") if word in path.stem), "")
     named = sorted(folder for folder in (*root.glob(f"{split}*"), *root.glob(f"images/{split}*")) if folder.is_dir())
     places = [path.parent, *named, root / "images", root]
-    return next((place for place in places if any((place / name).is_file() for name in names[:20])), places[0])
+    return next(
+        (place for place in places if any((place / name).is_file() for name in names[:20])), (named or places)[0]
+    )
 
 
 def _read_images(report: Report, folder: Path, images: Sequence[Mapping[str, Any]], workers: int) -> list[File]:
