@@ -31,6 +31,11 @@ def slow_only(classifier: ResNet) -> ResNet:
 
     Returns:
         A model from [N, 3, T, H, W] to the outputs of ``classifier``.
+
+    Example:
+        >>> from torchvision.models import resnet18
+        >>> slow_only(resnet18(num_classes=10)).layer3[0].conv1.weight.shape
+        torch.Size([256, 128, 3, 3, 3])
     """
     return inflate(classifier, {"layer[34].*.conv1": 3})
 
