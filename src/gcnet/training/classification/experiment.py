@@ -13,16 +13,17 @@ from torch import nn
 
 from gcnet.files import whole_file
 from gcnet.training import loading
-from gcnet.training.class_folders import expand
 from gcnet.training.classification.config import ClassificationConfig
 from gcnet.training.classification.confusion import confusion_figure, write_classes
 from gcnet.training.classification.data import find_data
+from gcnet.training.classification.image_folder import LabelledImages
 from gcnet.training.classification.image_source import ImageSource
-from gcnet.training.classification.images import SUFFIXES, LabelledImages, read_image
 from gcnet.training.classification.pictures import MOST, contact_sheet
 from gcnet.training.classification.task import ClassificationTask, class_accuracy
 from gcnet.training.classification.transforms import train_transform, val_transform
+from gcnet.training.data_files import expand
 from gcnet.training.experiment import Experiment
+from gcnet.training.images import SUFFIXES, read_image
 from gcnet.training.loading import Loader, Place
 from gcnet.training.network import classifier
 from gcnet.training.task import Task

@@ -10,8 +10,7 @@ from typing import Any
 
 from torch import nn
 
-from gcnet.training.class_folders import expand
-from gcnet.training.classification.images import SUFFIXES
+from gcnet.training.data_files import expand
 from gcnet.training.detection.coco import CocoAnnotations
 from gcnet.training.detection.coco_folder import read_folder
 from gcnet.training.detection.config import DetectionConfig
@@ -23,6 +22,7 @@ from gcnet.training.detection.pictures import draw, side_by_side
 from gcnet.training.detection.task import DetectionTask
 from gcnet.training.detection.transforms import TrainTransform, collate, shape_groups
 from gcnet.training.experiment import Experiment
+from gcnet.training.images import SUFFIXES
 from gcnet.training.loading import ALONE, Loader, Place, train_loader, val_loader
 
 SHOWN = 8  # validation images in the picture of a run

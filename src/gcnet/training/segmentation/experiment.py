@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from gcnet.training.class_folders import expand
-from gcnet.training.classification.images import SUFFIXES, read_image
+from gcnet.training.data_files import expand
 from gcnet.training.experiment import Experiment
+from gcnet.training.images import SUFFIXES, read_image
 from gcnet.training.loading import Loader, Place, train_loader, val_loader
 from gcnet.training.run_folder import save_json
 from gcnet.training.segmentation.config import SegmentationConfig

@@ -11,9 +11,10 @@ import torch
 from torch import nn
 
 from gcnet.training import loading
-from gcnet.training.class_folders import Labelled, expand
+from gcnet.training.class_folders import Labelled
 from gcnet.training.classification.confusion import confusion_figure, write_classes
 from gcnet.training.classification.task import class_accuracy
+from gcnet.training.data_files import expand
 from gcnet.training.experiment import Experiment
 from gcnet.training.loading import BrokenSample, Loader, Place
 from gcnet.training.run_folder import save_json
