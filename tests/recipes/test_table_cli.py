@@ -1,6 +1,7 @@
 """gcnet recipes: the table, one recipe, JSON."""
 
 import json
+from pathlib import Path
 
 import pytest
 
@@ -51,3 +52,8 @@ def test_one_as_json(capsys):
 def test_an_unknown_name_is_one_line(capsys):
     assert recipes(["imagenet-r51"]) == 2
     assert "did you mean imagenet-r50" in capsys.readouterr().err
+
+
+def test_the_guide_shows_this_table(capsys):
+    guide = (Path(__file__).parents[2] / "docs/guides/recipes.md").read_text()
+    assert all(line.rstrip() in guide for line in printed(capsys).splitlines()[:-1])

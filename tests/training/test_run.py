@@ -105,6 +105,12 @@ def test_not_a_number_stops_with_the_last_good_checkpoint(tmp_path):
     assert all(value.isfinite().all() for value in state.values())
 
 
+def test_too_little_data_leaves_no_folder(tmp_path):
+    with pytest.raises(ValueError, match="batch_size=32 is more than the 24 training samples"):
+        train(toy_config(tmp_path, batch_size=32))
+    assert not (tmp_path / "runs").exists()
+
+
 def test_broken_samples(tmp_path, capsys):
     config = toy_config(tmp_path, broken=(3, 11))
     with pytest.raises(TrainingStopped, match=r"\d+.png: cannot be decoded; "):

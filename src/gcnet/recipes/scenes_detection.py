@@ -44,7 +44,7 @@ def scenes_detection(data: Path) -> DetectionConfig:
 RECIPES = (
     Recipe(
         make=scenes_detection,
-        data="context scenes: gcnet data make scenes --task detection",
+        data="context scenes",
         hardware="2 CPU cores",
         scenes=DetectionScenes(train=1000, val=100, size=64, digits=8),
     ),

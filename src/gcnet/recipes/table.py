@@ -15,10 +15,10 @@ if TYPE_CHECKING:
 
 #: The files that hold recipes, in the order in which they are listed.
 FILES = (
-    *("classification", "imagenet"),
+    *("classification", "scenes_classification", "imagenet"),
     *("detection", "scenes_detection", "coco"),
     *("segmentation", "scenes_segmentation", "cityscapes"),
-    *("video", "kinetics"),
+    *("video", "scenes_video", "kinetics"),
 )
 
 

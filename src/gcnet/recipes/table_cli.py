@@ -71,7 +71,7 @@ def _fields(recipe: Recipe) -> dict[str, Any]:
 
 
 def _list(chosen: list[Recipe]) -> None:
-    rows = Table("recipe", "task", "data", "figures to aim at", "hardware", box=box.SIMPLE_HEAD)
+    rows = Table("recipe", "task", "data", "figures to aim at", "hardware", box=box.SIMPLE_HEAD, pad_edge=False)
     for recipe in chosen:
         rows.add_row(recipe.name, recipe.task, recipe.data, _figures(recipe), recipe.hardware)
     _print(rows)
@@ -81,7 +81,7 @@ def _list(chosen: list[Recipe]) -> None:
 def _show(recipe: Recipe) -> None:
     config = recipe.make(DATA)
     usual = {field.name: field.default for field in dataclasses.fields(config)}
-    rows = Table("field", "value", box=box.SIMPLE_HEAD)
+    rows = Table("field", "value", box=box.SIMPLE_HEAD, pad_edge=False)
     for name, value in _fields(recipe).items():
         rows.add_row(name, _text(value), style="" if value != usual[name] else "dim")
     figures = f"{_figures(recipe)}; {recipe.source}" if recipe.published else "none published"

@@ -199,7 +199,13 @@ def val_loader(
     collate: Callable[[list[Any]], Any] = default_collate,
     batch_size: int | None = None,
 ) -> Loader:
-    """Every sample once, in order; process r of W takes the samples r, r + W, ...; the last batch may be smaller."""
+    """Every sample once, in order; process r of W takes the samples r, r + W, ...; the last batch may be smaller.
+
+    Raises:
+        ValueError: fewer samples than processes.
+    """
+    if len(dataset) < place.world:
+        raise ValueError(f"data: {len(dataset)} validation samples are too few for {place.world} processes")
     size = batch_size or config.batch_size
     mine = [Ticket(0, index) for index in range(place.rank, len(dataset), place.world)]
     return _loader(dataset, [mine[at : at + size] for at in range(0, len(mine), size)], config, collate)

@@ -15,7 +15,7 @@ from gcnet.training.checkpointing import RunCheckpoint, checkpoint_path, read_ch
 from gcnet.training.config import TrainingConfig
 from gcnet.training.distributed import RUN_VARIABLE, is_first
 from gcnet.training.experiment import Experiment, open_experiment
-from gcnet.training.loading import BrokenSample, Loader, Place
+from gcnet.training.loading import ALONE, BrokenSample, Loader, Place
 from gcnet.training.optimisation import describe_lr
 from gcnet.training.progress import RunProgress
 from gcnet.training.run_folder import load_config, run_folder, save_config
@@ -68,6 +68,7 @@ def train(config: TrainingConfig, run: Path | None = None) -> Path:
             check_classes(run, checkpoint, experiment)
         seed_everything(config.seed, verbose=False)
         task = experiment.build_task(experiment.build_network())
+        experiment.train_loader(ALONE)  # says now, not in the middle, that there is too little data
         run = run_folder(config, run)
         if is_first():
             save_config(run, dataclasses.replace(config, data=config.data.absolute()))  # to go on from any folder

@@ -72,6 +72,13 @@ def test_from_folder_to_results(trained, data):
     assert (saved.data, saved.crop_scale) == (data, (0.35, 1.0))
 
 
+def test_classes_without_validation_images_have_no_accuracy(config, tmp_path):
+    experiment = ClassificationExperiment(config, ("blue", "red", "green"))
+    task = experiment.build_task(torch.nn.Identity())
+    task.confusion = torch.tensor([[3, 1, 0], [0, 2, 0], [0, 0, 0]])
+    assert experiment.write_scores(tmp_path, task) == {"per_class": {"blue": 0.75, "red": 1.0, "green": None}}
+
+
 def test_evaluation_repeats_the_scores(trained, data, capsys):
     config = load_config(trained)
     scores = evaluate(trained, config, checkpoint="last")

@@ -44,6 +44,16 @@ def test_anchors_of_another_scale(tmp_path):
         assert sides == pytest.approx([16, 32, 64, 128, 256], abs=1)
 
 
+def test_fixed_norms_and_frozen_stages_are_those_of_the_backbone(tmp_path):
+    net = build_detector(config(tmp_path, norm="fixed", frozen=("stem", "c2")), 3)
+    target = {"boxes": torch.tensor([[5.0, 5, 30, 30]]), "labels": torch.tensor([2])}
+    target["masks"] = torch.ones(1, 64, 64, dtype=torch.uint8)
+    sum(net.train()([torch.rand(3, 64, 64)], [target]).values()).backward()
+    assert torch.equal(net.backbone.body.layer4[0].bn1.running_mean, torch.zeros(512))
+    kept = [name for name, parameter in net.named_parameters() if parameter.grad is None]
+    assert {name.split(".")[2] for name in kept} == {"conv1", "bn1", "layer1"}
+
+
 def test_networks_of_timm(tmp_path):
     options = {"backbone": "timm:convnext_atto", "stages": (), "match": ("stages.*.blocks.*",), "masks": False}
     net = build_detector(config(tmp_path, **options), 3)

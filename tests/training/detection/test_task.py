@@ -5,6 +5,7 @@ import torch
 
 pytest.importorskip("lightning")
 
+from gcnet.training.detection.detections import detect
 from gcnet.training.detection.experiment import DetectionExperiment
 from tests.training.detection.configs import config
 
@@ -39,3 +40,13 @@ def test_losses_in_double_precision(tmp_path):
     losses = task.losses(([torch.zeros(3, 48, 64, dtype=torch.uint8)], [target([[5, 5, 30, 30]])]))
     assert set(losses) == {"loss_classifier", "loss_box_reg", "loss_objectness", "loss_rpn_box_reg"}
     assert losses["loss_classifier"].dtype == torch.float64
+
+
+def test_mixed_precision(tmp_path):
+    task = make_task(tmp_path, score_threshold=0.0)
+    images = [torch.zeros(3, 48, 64, dtype=torch.uint8)]
+    with torch.autocast("cpu", torch.bfloat16):
+        losses = task.losses((images, [target([[5, 5, 30, 30]])]))
+        (found,) = detect(task.eval().net, images)
+    assert all(torch.isfinite(value) for value in losses.values())
+    assert len(found.masks) == len(found.scores) == 10

@@ -200,6 +200,7 @@ def test_the_small_network_is_saved_too(tmp_path):
         ({"window": (0, 4)}, "window="),
         ({"scale": (2.0, 0.5)}, "scale="),
         ({"mirror": 2.0}, "mirror=2.0"),
+        ({"max_class_share": 0.0}, "max_class_share=0.0"),
         ({"std": (0.0, 1.0, 1.0)}, "std="),
         ({"head": "deeplabv3", "batch_size": 1}, "batch_size=1 does not go with head='deeplabv3'"),
     ],

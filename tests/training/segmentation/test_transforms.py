@@ -72,3 +72,19 @@ def test_validation_resizes_the_image_alone():
     image, mask = ValTransform(dataclasses.replace(CONFIG, resize=12))(*encoded(24, 36))
     assert image.shape == (3, 12, 18)
     assert mask.shape == (24, 36)
+
+
+def test_a_crop_with_too_much_of_one_class_is_drawn_again():
+    mask = torch.zeros(20, 200, dtype=torch.uint8)
+    mask[:, 90:110] = torch.tensor([1, 2, 255]).repeat(7)[:20]
+    image = torch.zeros(3, 20, 200, dtype=torch.uint8)
+    largest = {}
+    for share in (1.0, 0.75):
+        transform = TrainTransform(dataclasses.replace(CONFIG, crop_size=(20, 20), max_class_share=share))
+        with seeded(0):
+            crops = [transform(image, mask)[1] for _ in range(40)]
+        counts = [crop[crop != 255].long().bincount() for crop in crops]
+        largest[share] = [float(count.max() / count.sum()) for count in counts]
+    assert sum(share <= 0.75 for share in largest[0.75]) > 2 * sum(share <= 0.75 for share in largest[1.0])
+    nothing = torch.full((20, 30), 255, dtype=torch.uint8)
+    assert transform(image[..., :30], nothing)[1].unique().tolist() == [255]

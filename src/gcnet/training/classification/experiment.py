@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 from typing import Any
 
@@ -74,14 +75,17 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
         return self.data.val_loader(val_transform(self.config), self.config, place)
 
     def write_scores(self, folder: Path, task: Task) -> dict[str, object]:
-        """Write ``classes.csv`` and ``confusion.png`` of the last validation; return the accuracy of every class."""
+        """Write ``classes.csv`` and ``confusion.png`` of the last validation; return the accuracy of every class.
+
+        That of a class without images is None.
+        """
         assert isinstance(task, ClassificationTask)
         if task.confusion is None:
             return {}
         write_classes(folder / "classes.csv", task.confusion, self.classes)
         confusion_figure(folder / "confusion.png", task.confusion, self.classes)
-        accuracies = class_accuracy(task.confusion).tolist()
-        return {"per_class": dict(zip(self.classes, accuracies, strict=True))}
+        accuracies = zip(self.classes, class_accuracy(task.confusion).tolist(), strict=True)
+        return {"per_class": {name: None if isnan(accuracy) else accuracy for name, accuracy in accuracies}}
 
     def predict(self, task: Task, inputs: Sequence[Path], out: Path) -> Path:
         """Write the likeliest classes of every image into ``predictions.json``, a sheet of them into predictions.png.

@@ -103,7 +103,7 @@ class HubImages(Dataset[tuple[Tensor, int]]):
 def is_hub_folder(root: Path) -> bool:
     """Whether ``datasets`` saved the folder, or can load it: parquet, or images with a metadata file."""
     saved = any((root / name).is_file() for name in _SAVED)
-    return saved or _has_metadata(root) or any(root.glob("*.parquet")) or any(root.glob("data/*.parquet"))
+    return saved or _has_metadata(root) or any(root.glob("*.parquet")) or any(root.glob("*/*.parquet"))
 
 
 def _has_metadata(root: Path) -> bool:

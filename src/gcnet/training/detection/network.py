@@ -13,6 +13,7 @@ from gcnet.checkpoints.load import load
 from gcnet.models.detectors import conventions_of, faster_rcnn, mask_rcnn
 from gcnet.training.backbones import RUN_PREFIX, is_download, read_weights
 from gcnet.training.detection.config import DetectionConfig
+from gcnet.training.distributed import is_first
 from gcnet.training.network import classifier
 
 _MASKS = "roi_heads.mask_"  # head and last layers of masks
@@ -30,10 +31,11 @@ def build_detector(config: DetectionConfig, classes: int) -> FasterRCNN:
         ValueError: a backbone that has no pyramid or does not run; weights that do not fit.
     """
     whole = _whole_detector(config)
+    backbone = classifier(config if whole is None else dataclasses.replace(config, weights=None), classes=1000)
     make = mask_rcnn if config.masks else faster_rcnn
     try:
         net = make(
-            classifier(config if whole is None else dataclasses.replace(config, weights=None), classes=1000),
+            backbone,
             classes + 1,
             conventions=config.conventions,
             channels=config.channels,
@@ -77,18 +79,15 @@ def _load_whole(net: FasterRCNN, tensors: Mapping[str, Tensor], config: Detectio
     own = net.state_dict()
     unknown = [key for key in tensors if key not in own and not (key.startswith(_MASKS) and not config.masks)]
     unfit = [key for key, value in own.items() if key not in tensors or tensors[key].shape != value.shape]
-    wrong = [
-        key
-        for key in unfit
-        if not (key.startswith(_LAST) or (key not in tensors and (_MASKS in key or ".context_block" in key)))
-    ]
+    lacking = [key for key in unfit if key not in tensors and (key.startswith(_MASKS) or ".context_block" in key)]
+    wrong = [key for key in unfit if not key.startswith(_LAST) and key not in lacking]
     if wrong or unknown:
         detail = f"{wrong[0]} is missing or has another shape" if wrong else f"{unknown[0]} is not part of the network"
         raise ValueError(
             f"weights={config.weights}: {len(wrong) + len(unknown)} names do not fit the detector; {detail}"
         )
     net.load_state_dict({key: tensors[key] for key in own if key not in unfit}, strict=False)
-    if unfit:
+    if unfit and is_first():
         print(f"not in {config.weights}, stay new: {', '.join(dict.fromkeys(key.rpartition('.')[0] for key in unfit))}")
 
 

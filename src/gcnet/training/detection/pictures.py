@@ -66,12 +66,13 @@ def _label(
 ) -> None:
     """A box with its name above it, or inside where there is no room."""
     pen.rectangle(tuple(box), outline=colour, width=line)
-    left, top, right, bottom = pen.textbbox((0, 0), name, font=font)
-    height = bottom - top + line * 2
-    x = max(0, min(box[0], pen.im.size[0] - (right - left) - 2 * line))
-    y = box[1] - height if box[1] >= height else box[1]
-    pen.rectangle((x, y, x + right - left + 2 * line, y + height), fill=colour)
-    pen.text((x + line - left, y + line - top), name, fill="black" if sum(colour) > 380 else "white", font=font)
+    width, height = pen.textlength(name, font) + 2 * line, sum(font.getmetrics())
+    x = max(0, min(box[0], pen.im.size[0] - width))
+    y = max(0, box[1] - height if box[1] >= height else box[1])
+    pen.rectangle((x, y, x + width, y + height), fill=colour)
+    red, green, blue = colour
+    ink = "black" if 0.3 * red + 0.6 * green + 0.1 * blue > 120 else "white"
+    pen.text((x + line, y), name, fill=ink, font=font)
 
 
 def _colour(label: int) -> tuple[int, int, int]:

@@ -29,6 +29,7 @@ class SegmentationConfig(TrainingConfig):
         std: of the pixels.
         resize: shorter side to which every image is scaled first; None to keep its size.
         crop_size: height and width of a training image; smaller ones are padded.
+        max_class_share: a crop is drawn again, up to ten times, while one class has more of its labelled pixels.
         scale: range of the factor by which a training image is scaled at random before it is cropped.
         mirror: probability that a training image is mirrored.
         colour_jitter: change brightness, contrast, saturation and hue of training images at random.
@@ -50,6 +51,7 @@ class SegmentationConfig(TrainingConfig):
     std: tuple[float, float, float] = (0.229, 0.224, 0.225)
     resize: int | None = None
     crop_size: tuple[int, int]
+    max_class_share: float = 1.0
     scale: tuple[float, float] = (1.0, 1.0)
     mirror: float = 0.5
     colour_jitter: bool = False
@@ -88,6 +90,8 @@ class SegmentationConfig(TrainingConfig):
             raise ValueError(f"scale={self.scale} must be a range such as (0.5, 2.0)")
         if not 0 <= self.mirror <= 1:
             raise ValueError(f"mirror={self.mirror} must lie between 0 and 1")
+        if not 0 < self.max_class_share <= 1:
+            raise ValueError(f"max_class_share={self.max_class_share} must be a share such as 0.75, or 1 for any crop")
         if not min(self.std) > 0:
             raise ValueError(f"std={self.std} must be positive")
         if self.head == "deeplabv3" and self.batch_size == 1 and self.norm != "sync":

@@ -80,14 +80,14 @@ def predict_logits(net: nn.Module, images: Tensor, config: SegmentationConfig) -
     """Logits [N, classes, H, W], from the images as a whole or as the mean over windows, as configured."""
     if config.window is None:
         return logits_of(net, images)["out"]
-    total: Tensor | None = None
-    counts = images.new_zeros(images.shape[2:])
-    for rows, columns in windows(tuple(images.shape[2:]), config.window, config.stride):
+    size = tuple(images.shape[2:])
+    counts = images.new_zeros(size)
+    for number, (rows, columns) in enumerate(windows(size, config.window, config.stride)):
         part = logits_of(net, images[..., rows, columns])["out"]
-        total = part.new_zeros(*part.shape[:2], *images.shape[2:]) if total is None else total
+        if number == 0:
+            total = part.new_zeros(*part.shape[:2], *size)
         total[..., rows, columns] += part
         counts[rows, columns] += 1
-    assert total is not None  # there is at least one window
     return total / counts
 
 

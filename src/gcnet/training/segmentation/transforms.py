@@ -16,6 +16,8 @@ from gcnet.training.segmentation.config import SegmentationConfig
 
 Sample = tuple[Tensor, Tensor]
 
+CROPS_DRAWN = 10  # at most, for one in which no class has too much
+
 
 @dataclass(frozen=True)
 class TrainTransform:
@@ -38,17 +40,28 @@ class TrainTransform:
     def __call__(self, image: Tensor, mask: Tensor) -> Sample:
         """Image [3, H, W] uint8 and mask [H, W] of any size to the size of the crop."""
         config = self.config
+        resize = [v2.Resize(config.resize)] if config.resize else []
+        image, mask = v2.Compose([*resize, RandomScale(config.scale)])(tv_tensors.Image(image), tv_tensors.Mask(mask))
+        image, mask = self._crop(image, mask)
+        colours = [v2.RandomPhotometricDistort()] if config.colour_jitter else []
+        return v2.Compose([v2.RandomHorizontalFlip(config.mirror), *colours, v2.ToPureTensor()])(image, mask)
+
+    def _crop(self, image: Tensor, mask: Tensor) -> Sample:
+        """A random crop; up to ten are drawn while one class has too much of it."""
+        config = self.config
         mean: Any = [round(255 * value) for value in config.mean]
         fill: Any = {tv_tensors.Image: mean, tv_tensors.Mask: config.ignore_index}
-        steps: list[Any] = [v2.Resize(config.resize)] if config.resize else []
-        steps += [
-            RandomScale(config.scale),
-            v2.RandomCrop(config.crop_size, pad_if_needed=True, fill=fill),
-            v2.RandomHorizontalFlip(config.mirror),
-            *([v2.RandomPhotometricDistort()] if config.colour_jitter else []),
-            v2.ToPureTensor(),
-        ]
-        return v2.Compose(steps)(tv_tensors.Image(image), tv_tensors.Mask(mask))
+        crop = v2.RandomCrop(config.crop_size, pad_if_needed=True, fill=fill)
+        for _ in range(CROPS_DRAWN):
+            cropped = crop(image, mask)
+            if config.max_class_share == 1 or self._largest_share(cropped[1]) <= config.max_class_share:
+                break
+        return cropped
+
+    def _largest_share(self, mask: Tensor) -> float:
+        """Of a class in the labelled pixels of a mask; 1 if there are none."""
+        counts = mask[mask != self.config.ignore_index].flatten().long().bincount()
+        return (counts.max() / counts.sum()).item() if len(counts) else 1.0
 
 
 class RandomScale(v2.Transform):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -24,6 +25,7 @@ from gcnet.training.video.networks import video_network
 from gcnet.training.video.pictures import strip, watch
 from gcnet.training.video.task import VideoTask
 from gcnet.training.video.video_folder import SUFFIXES, check_videos, find_videos
+from gcnet.training.video.views import Views
 
 LISTED = 5  # classes in a prediction
 STRIPS = 4  # pictures of validation videos
@@ -75,8 +77,9 @@ class VideoExperiment(Experiment[VideoConfig]):
         return loading.train_loader(TrainingClips(self.data.train, self.config), self.config, place)
 
     def val_loader(self, place: Place) -> Loader:
-        """The views of every validation video once, over all processes."""
-        return loading.val_loader(VideoViews(self.data.val, self.config), self.config, place)
+        """The views of every validation video once, over all processes; about as many at a time as training clips."""
+        videos = max(1, self.config.batch_size // math.prod(Views.parse(self.config.views)))
+        return loading.val_loader(VideoViews(self.data.val, self.config), self.config, place, batch_size=videos)
 
     def write_scores(self, folder: Path, task: Task) -> dict[str, object]:
         """Write ``classes.csv``, ``confusion.png`` and strips of a few validation videos below ``attention/``.
