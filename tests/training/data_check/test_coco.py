@@ -141,3 +141,13 @@ def test_fields_of_the_wrong_kind(root, kind, field, value, message):
 def test_nothing_listed(root, name):
     change(root, lambda content: content[name].clear())
     assert f"lists no {name}" in [problem.message for problem in check_data(root).errors]
+
+
+def test_annotations_beside_the_images(root):
+    for split in ("train", "val"):
+        (root / "annotations" / f"instances_{split}.json").rename(root / split / "_annotations.coco.json")
+    (root / "annotations").rmdir()
+    (root / "val" / "00001.png").unlink()
+    report = check_data(root)
+    assert (errors(report), report.warnings) == ([("missing image", "val/00001.png")], [])
+    assert (report.counts["images in train"], report.counts["images in val"]) == (3, 2)
