@@ -64,6 +64,11 @@ def i3d(classifier: ResNet) -> ResNet:
 
     Returns:
         A model from [N, 3, T, H, W], T at least 2, to the outputs of ``classifier``.
+
+    Example:
+        >>> from torchvision.models import resnet18
+        >>> i3d(resnet18(num_classes=10)).conv1.weight.shape
+        torch.Size([64, 3, 5, 7, 7])
     """
     last = "layer4.*[13579].conv1"  # a stage of one block has no odd one
     kernels = {pattern: frames for pattern, frames in _I3D.items() if pattern != last or len(classifier.layer4) > 1}

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 import gcnet
-from gcnet.training.video.pictures import Attention, attending_block, strip, watch
+from gcnet.training.video.pictures import Attention, attending_blocks, strip, watch
 
 
 def _net(spec):
@@ -29,6 +29,13 @@ def test_attention_of_the_last_block(spec):
     torch.testing.assert_close(found.weights, logits.flatten().softmax(0).view(4, 5, 6))
 
 
+def test_maps_too_small_to_see_are_passed_over():
+    net = _net(gcnet.GlobalContext.spec(ratio=1 / 2))
+    assert watch(net, torch.randn(3, 4, 8, 8)).path == "2.context_block"
+    assert watch(net, torch.randn(3, 4, 6, 6)).path == "0.context_block"
+    assert watch(net, torch.randn(3, 4, 2, 2)).path == "2.context_block"
+
+
 @pytest.mark.parametrize("subsample", [None, "before"])
 def test_attention_of_a_non_local_block_is_that_of_the_centre(subsample):
     spec = gcnet.NonLocal.spec(subsample=subsample, subsample_size=(1, 2, 2))
@@ -41,7 +48,7 @@ def test_attention_of_a_non_local_block_is_that_of_the_centre(subsample):
 
 def test_blocks_that_do_not_attend(tmp_path):
     assert watch(_net(gcnet.SqueezeExcite.spec(ratio=1 / 2)), torch.randn(3, 4, 8, 8)) is None
-    assert attending_block(_net(gcnet.GlobalContext.spec(ratio=1 / 2, pooling="average"))) is None
+    assert not attending_blocks(_net(gcnet.GlobalContext.spec(ratio=1 / 2, pooling="average")))
     strip(tmp_path / "plain.png", torch.zeros(3, 2, 8, 8, dtype=torch.uint8), None, "plain")
     assert (tmp_path / "plain.png").stat().st_size > 1000
 

@@ -31,21 +31,22 @@ class Attention(NamedTuple):
     path: str
 
 
-def attending_block(net: nn.Module) -> tuple[str, Block] | None:
-    """Path and module of the last block with an attention map; None if there is none."""
-    found = [
-        (path, module)
+def attending_blocks(net: nn.Module) -> dict[str, Block]:
+    """Path and module of the blocks with an attention map, in the order of the network."""
+    return {
+        path: module
         for path, module in net.named_modules()
         if isinstance(module, Block)
         and hasattr(module, "attention_map")
         and getattr(module, "pooling", "attention") == "attention"
-    ]
-    return found[-1] if found else None
+    }
 
 
 @torch.no_grad()
 def watch(net: nn.Module, clip: Tensor) -> Attention | None:
-    """Attention of the last attending block while ``net`` sees a clip; of a non-local block from the centre.
+    """Attention of a block while ``net`` sees a clip; of a non-local block that from the centre.
+
+    It is the last block whose map is at least 4 high and wide, or else the last one.
 
     Args:
         net: in eval mode.
@@ -61,18 +62,24 @@ def watch(net: nn.Module, clip: Tensor) -> Attention | None:
         >>> watch(net, torch.randn(3, 8, 10, 12)).weights.shape
         torch.Size([6, 8, 10])
     """
-    found = attending_block(net)
-    if found is None:
-        return None
-    path, block = found
-    seen: list[Tensor] = []
-    hook = block.register_forward_pre_hook(lambda module, inputs: seen.append(inputs[0]))
+    blocks = attending_blocks(net)
+    seen: dict[str, Tensor] = {}
+    hooks = [
+        block.register_forward_pre_hook(lambda module, inputs, path=path: seen.update({path: inputs[0]}))
+        for path, block in blocks.items()
+    ]
     try:
         net(clip.unsqueeze(0))
     finally:
-        hook.remove()
-    size = seen[0].shape[2:]
-    weights = block.attention_map(seen[0])[0].float().cpu()  # type: ignore[operator]
+        for hook in hooks:
+            hook.remove()
+    if not seen:
+        return None
+    large = [path for path, features in seen.items() if min(features.shape[-2:]) >= 4]
+    path = (large or list(seen))[-1]
+    block, features = blocks[path], seen[path]
+    size = features.shape[2:]
+    weights = block.attention_map(features)[0].float().cpu()  # type: ignore[operator]
     if not isinstance(block, NonLocal):
         return Attention(weights.view(size), None, path)
     centre = [extent // 2 for extent in size]
@@ -89,7 +96,7 @@ def watch(net: nn.Module, clip: Tensor) -> Attention | None:
 def strip(path: Path, clip: Tensor, attention: Attention | None, title: str) -> None:
     """Draw up to eight frames of a clip in a row, and below them the same under the attention, if any.
 
-    Above each frame of the second row stands the share of the attention that is within its part of the clip.
+    Above each frame of the second row stands its share of the attention.
 
     Args:
         path: of the picture.
@@ -134,7 +141,8 @@ def _overlay(axes: np.ndarray, clip: Tensor, chosen: np.ndarray, attention: Atte
             interpolation="bilinear",
             extent=(-0.5, width - 0.5, height - 0.5, -0.5),
         )
-        cell.set_title(f"{float(weights[time].sum()):.0%}", fontsize=8)
+        share = float(weights[time].sum()) * len(weights) / length
+        cell.set_title(f"{share:.0%}", fontsize=8)
         if attention.query is not None and index == marked:
             _, y, x = attention.query
             cell.plot(x * width - 0.5, y * height - 0.5, "+", color="#56b4e9", markersize=12, markeredgewidth=2)
