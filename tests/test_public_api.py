@@ -23,8 +23,21 @@ MODULES = (
     "gcnet.models",
     "gcnet.checkpoints.load",
     "gcnet.checkpoints.save",
+    "gcnet.training.run",
+    "gcnet.training.evaluate",
     "gcnet.recipes.classification",
+    "gcnet.recipes.imagenet",
+    "gcnet.recipes.detection",
+    "gcnet.recipes.coco",
+    "gcnet.recipes.segmentation",
+    "gcnet.recipes.cityscapes",
+    "gcnet.recipes.video",
+    "gcnet.recipes.kinetics",
     "gcnet.recipes.context_scenes",
+    "gcnet.recipes.scenes_classification",
+    "gcnet.recipes.scenes_detection",
+    "gcnet.recipes.scenes_segmentation",
+    "gcnet.recipes.scenes_video",
 )
 
 

@@ -50,6 +50,16 @@ def test_fixed_statistics_survive_training_mode_and_copies(copied):
     assert all(".context_block.norm." in name for name in changed)
 
 
+def test_fixed_statistics_survive_ddp(tmp_path):
+    net = nn.Sequential(nn.Conv2d(3, 4, 1), nn.BatchNorm2d(4))
+    fix_norms(net)
+    torch.distributed.init_process_group("gloo", init_method=f"file://{tmp_path / 'store'}", rank=0, world_size=1)
+    try:
+        assert moved(nn.parallel.DistributedDataParallel(net)) == []
+    finally:
+        torch.distributed.destroy_process_group()
+
+
 def test_factors_train_on():
     net = resnet18(num_classes=2)
     fix_norms(net)

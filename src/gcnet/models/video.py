@@ -31,6 +31,11 @@ def slow_only(classifier: ResNet) -> ResNet:
 
     Returns:
         A model from [N, 3, T, H, W] to the outputs of ``classifier``.
+
+    Example:
+        >>> from torchvision.models import resnet18
+        >>> slow_only(resnet18(num_classes=10)).layer3[0].conv1.weight.shape
+        torch.Size([256, 128, 3, 3, 3])
     """
     return inflate(classifier, {"layer[34].*.conv1": 3})
 
@@ -64,6 +69,11 @@ def i3d(classifier: ResNet) -> ResNet:
 
     Returns:
         A model from [N, 3, T, H, W], T at least 2, to the outputs of ``classifier``.
+
+    Example:
+        >>> from torchvision.models import resnet18
+        >>> i3d(resnet18(num_classes=10)).conv1.weight.shape
+        torch.Size([64, 3, 5, 7, 7])
     """
     last = "layer4.*[13579].conv1"  # a stage of one block has no odd one
     kernels = {pattern: frames for pattern, frames in _I3D.items() if pattern != last or len(classifier.layer4) > 1}

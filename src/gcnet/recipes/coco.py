@@ -16,6 +16,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+from gcnet.blocks.base import check_choice
 from gcnet.recipes.published_blocks import GC_R4, GC_R16, NONE
 from gcnet.recipes.table import Recipe
 from gcnet.training.detection.config import DetectionConfig
@@ -32,7 +33,7 @@ def coco(data: Path, *, backbone: str = "r50", norm: str = "sync", epochs: int =
     """Mask R-CNN FPN with GC blocks in c3 to c5, as published.
 
     ``gcnet train coco-r50-gc-r16-sync-1x --data COCO`` on 8 GPUs with 2 images each: 39.4 box AP, 35.7 mask AP, and
-    37.2 and 33.8 without blocks. On another number of GPUs the rate is scaled; on one GPU, fixed norms.
+    37.2 and 33.8 without blocks. On another number of GPUs the rate is scaled.
 
     Args:
         data: folder with annotations/, train2017/ and val2017/.
@@ -46,6 +47,7 @@ def coco(data: Path, *, backbone: str = "r50", norm: str = "sync", epochs: int =
         >>> config.milestones, config.norm, config.frozen, config.ratio
         ((16, 22), 'sync', ('stem', 'c2'), 0.0625)
     """
+    check_choice("backbone", backbone, _BACKBONES)
     _, name, weights = _BACKBONES[backbone]
     return DetectionConfig(
         data=data,

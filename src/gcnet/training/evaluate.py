@@ -34,6 +34,12 @@ def evaluate(run: Path, config: TrainingConfig, checkpoint: str = "best") -> dic
 
     Raises:
         ValueError, FileNotFoundError: no such run or checkpoint; data of other classes.
+
+    Example:
+        >>> from gcnet.training.run_folder import load_config
+        >>> run = Path("runs/classification/001")
+        >>> evaluate(run, load_config(run))["val_top1"]  # doctest: +SKIP
+        0.953
     """
     with cpu_threads(config.threads):
         saved = read_checkpoint(checkpoint_path(run, checkpoint))
@@ -74,6 +80,12 @@ def predict(
 
     Raises:
         ValueError, FileNotFoundError: no such run or checkpoint; a file that is missing or cannot be read.
+
+    Example:
+        >>> from gcnet.training.run_folder import load_config
+        >>> run = Path("runs/classification/001")
+        >>> predict(run, load_config(run), [Path("new_photos")])  # doctest: +SKIP
+        PosixPath('runs/classification/001/predictions/001/predictions.json')
     """
     if not inputs:
         raise ValueError("inputs: give at least one file or folder")

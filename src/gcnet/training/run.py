@@ -196,7 +196,12 @@ def _last_checkpoint(config: TrainingConfig, run: Path) -> Mapping[str, Any] | N
 
 
 def check_classes(run: Path | None, checkpoint: Mapping[str, Any], experiment: Experiment[Any]) -> None:
-    """Raise ValueError unless the data has the classes that the network was trained on."""
+    """Raise ValueError unless the data has the classes that the network was trained on.
+
+    Example:
+        >>> check_classes(Path("runs/001"), checkpoint, experiment)  # doctest: +SKIP
+        ValueError: data=photos: its classes are cat, dog; runs/001 was trained on bird, cat
+    """
     if tuple(checkpoint["classes"]) != experiment.classes:
         raise ValueError(
             f"data={experiment.config.data}: its classes are {', '.join(experiment.classes)}; {run} was trained on "

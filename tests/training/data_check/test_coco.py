@@ -119,3 +119,13 @@ def test_folders_named_by_year(root):
         (root / "annotations" / f"instances_{split}.json").rename(root / f"annotations/instances_{split}2017.json")
     report = check_data(root)
     assert (report.errors, report.warnings) == ([], [])
+
+
+def test_annotations_beside_the_images(root):
+    for split in ("train", "val"):
+        (root / "annotations" / f"instances_{split}.json").rename(root / split / "_annotations.coco.json")
+    (root / "annotations").rmdir()
+    (root / "val" / "00001.png").unlink()
+    report = check_data(root)
+    assert (errors(report), report.warnings) == ([("missing image", "val/00001.png")], [])
+    assert (report.counts["images in train"], report.counts["images in val"]) == (3, 2)

@@ -80,10 +80,12 @@ def recognise(root: Path) -> str:
         return "detection"
     if find_layout(root):
         return "segmentation"
+    if find_lists(root):
+        return "video"
     videos, images = (len(files_below(root, suffixes)) for suffixes in (VIDEOS, IMAGES))
     if videos or images:
         return "video" if videos > images else "classification"
     raise ValueError(
         f"{root}: holds no images, videos or shards; expected one folder per class, COCO's annotations/*.json, "
-        "images/ and masks/, or train*.tar"
+        "images/ and masks/, train*.tar, or videos listed in train.txt"
     )

@@ -79,11 +79,12 @@ def _classes(folder: Path, suffixes: Sequence[str]) -> dict[str, list[Path]]:
 def _check_classes(
     report: Report, kind: str, folders: dict[str, Path], splits: dict[str, dict[str, list[Path]]]
 ) -> None:
+    lists = ", or to be listed with their class in train.txt" if kind == "video" else ""
     every = sorted(set().union(*splits.values()))
     for split, classes in splits.items():
         folder = folders[split]
         if not classes:
-            report.error("no class folder", folder, f"{kind}s have to lie in one folder per class")
+            report.error("no class folder", folder, f"{kind}s have to lie in one folder per class{lists}")
         elif len(classes) == 1:
             report.error(
                 "one class only", folder, f"holds {next(iter(classes))!r} alone; two or more can be told apart"

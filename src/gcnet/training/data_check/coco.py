@@ -21,12 +21,13 @@ from gcnet.training.data_check.reading import (
 )
 from gcnet.training.data_check.report import Report
 
+BESIDE = "_annotations.coco.json"  # lies beside the images
 LISTS = ("images", "annotations", "categories")
 
 
 def find_annotations(root: Path) -> list[Path]:
     """Files of annotations: annotations/instances_*.json, or else all in annotations/, or */_annotations.coco.json."""
-    for pattern in ("annotations/instances_*.json", "annotations/*.json", "*/_annotations.coco.json"):
+    for pattern in ("annotations/instances_*.json", "annotations/*.json", f"*/{BESIDE}"):
         found = sorted(root.glob(pattern))
         if found:
             return found
@@ -44,20 +45,21 @@ def check_coco(report: Report, workers: int) -> None:
         content = _load(report, path)
         if content is None:
             continue
+        name = path.parent.name if path.name == BESIDE else path.stem
         images = _check_images(report, path, content["images"])
         folder = _find_folder(report.root, path, [image["file_name"] for image in images.values()])
-        files[path.stem] = _read_images(report, folder, list(images.values()), workers)
-        categories[path.stem] = _check_categories(report, path, content["categories"])
-        seen[path.stem] = _check_annotations(report, path, content["annotations"], images, categories[path.stem])
-        used += [file.path for file in files[path.stem]]
+        files[name] = _read_images(report, folder, list(images.values()), workers)
+        categories[name] = _check_categories(report, path, content["categories"])
+        seen[name] = _check_annotations(report, path, content["annotations"], images, categories[name])
+        used += [file.path for file in files[name]]
         with_objects = {entry.get("image_id") for entry in content["annotations"]}
         report.counts |= {
-            f"images in {path.stem}": len(images),
-            f"objects in {path.stem}": len(content["annotations"]),
-            f"images without objects in {path.stem}": len(images.keys() - with_objects),
+            f"images in {name}": len(images),
+            f"objects in {name}": len(content["annotations"]),
+            f"images without objects in {name}": len(images.keys() - with_objects),
         }
     _compare(report, categories, seen)
-    shared = {name: [(file.path, file.digest) for file in found] for name, found in files.items()}
+    shared = {key: [(file.path, file.digest) for file in found] for key, found in files.items()}
     report_shared(report, shared)
     report_unused(report, used)
 
@@ -93,11 +95,13 @@ def _check_images(report: Report, path: Path, entries: Sequence[Mapping[str, Any
 
 
 def _find_folder(root: Path, path: Path, names: Sequence[str]) -> Path:
-    """The folder that holds most of the first images."""
+    """The folder that holds some of the first images; one named after the split comes first."""
     split = next((word for word in ("train", "val", "test") if word in path.stem), "")
     named = sorted(folder for folder in (*root.glob(f"{split}*"), *root.glob(f"images/{split}*")) if folder.is_dir())
-    places = [*named, path.parent, root / "images", root]
-    return max(places, key=lambda place: sum((place / name).is_file() for name in names[:20]))
+    places = [path.parent, *named, root / "images", root]
+    return next(
+        (place for place in places if any((place / name).is_file() for name in names[:20])), (named or places)[0]
+    )
 
 
 def _read_images(report: Report, folder: Path, images: Sequence[Mapping[str, Any]], workers: int) -> list[File]:
