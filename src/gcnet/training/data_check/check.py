@@ -83,7 +83,10 @@ def recognise(root: Path) -> str:
         return "segmentation"
     if find_lists(root):
         return "video"
-    videos, images = (len(files_below(root, suffixes)) for suffixes in (VIDEOS, IMAGES))
+    linked = [path for path in (*root.glob("*"), *root.glob("*/*")) if path.is_symlink() and path.is_dir()]
+    videos, images = (
+        sum(len(files_below(folder, suffixes)) for folder in (root, *linked)) for suffixes in (VIDEOS, IMAGES)
+    )
     if videos or images:
         return "video" if videos > images else "classification"
     raise ValueError(
