@@ -26,12 +26,11 @@ from gcnet.training.experiment import Experiment
 from gcnet.training.images import SUFFIXES, read_image
 from gcnet.training.loading import Loader, Place
 from gcnet.training.network import classifier
-from gcnet.training.task import Task
 
 LISTED = 5  # classes in a prediction
 
 
-class ClassificationExperiment(Experiment[ClassificationConfig]):
+class ClassificationExperiment(Experiment[ClassificationConfig, ClassificationTask]):
     """Images in folders, shards or Hugging Face data sets; a classifier with or without blocks."""
 
     data: ImageSource
@@ -75,12 +74,11 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
         """Every validation image once, over all processes."""
         return self.data.val_loader(val_transform(self.config), self.config, place)
 
-    def write_scores(self, folder: Path, task: Task) -> dict[str, object]:
+    def write_scores(self, folder: Path, task: ClassificationTask) -> dict[str, object]:
         """Write ``classes.csv`` and ``confusion.png`` of the last validation; return the accuracy of every class.
 
         That of a class without images is None.
         """
-        assert isinstance(task, ClassificationTask)
         if task.confusion is None:
             return {}
         write_classes(folder / "classes.csv", task.confusion, self.classes)
@@ -88,7 +86,7 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
         accuracies = zip(self.classes, class_accuracy(task.confusion).tolist(), strict=True)
         return {"per_class": {name: None if isnan(accuracy) else accuracy for name, accuracy in accuracies}}
 
-    def predict(self, task: Task, inputs: Sequence[Path], out: Path) -> Path:
+    def predict(self, task: ClassificationTask, inputs: Sequence[Path], out: Path) -> Path:
         """Write the likeliest classes of every image into ``predictions.json``, a sheet of them into predictions.png.
 
         Args:

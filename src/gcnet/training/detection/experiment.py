@@ -28,7 +28,7 @@ from gcnet.training.loading import ALONE, Loader, Place, train_loader, val_loade
 SHOWN = 8  # validation images in the picture of a run
 
 
-class DetectionExperiment(Experiment[DetectionConfig]):
+class DetectionExperiment(Experiment[DetectionConfig, DetectionTask]):
     """A detector and data in COCO's format.
 
     Attributes:
@@ -67,7 +67,7 @@ class DetectionExperiment(Experiment[DetectionConfig]):
         """Validation images of one process."""
         return val_loader(ScoredImages(self.val), self.config, place, collate=collate)
 
-    def write_scores(self, folder: Path, task: Any) -> dict[str, object]:
+    def write_scores(self, folder: Path, task: DetectionTask) -> dict[str, object]:
         """detections.json in COCO's format of results, detections.png, and the scores per class."""
         found = task.found
         write_results(folder / "detections.json", all_results(self.val, found))
@@ -80,7 +80,7 @@ class DetectionExperiment(Experiment[DetectionConfig]):
         side_by_side(pairs, ("annotations", "detections")).save(folder / "detections.png")
         return {kind: dataclasses.asdict(scores) for kind, scores in task.scores.items()}
 
-    def predict(self, task: Any, inputs: Sequence[Path], out: Path) -> Path:
+    def predict(self, task: DetectionTask, inputs: Sequence[Path], out: Path) -> Path:
         """predictions.json and a picture of every image.
 
         The format is that of COCO's results, with names of files and classes; ``category_id`` counts classes from 1.

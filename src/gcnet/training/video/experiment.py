@@ -18,7 +18,6 @@ from gcnet.training.data_files import expand
 from gcnet.training.experiment import Experiment
 from gcnet.training.loading import BrokenSample, Loader, Place
 from gcnet.training.run_folder import save_json
-from gcnet.training.task import Task
 from gcnet.training.video.clips import TrainingClips, VideoViews, read_views
 from gcnet.training.video.config import VideoConfig
 from gcnet.training.video.decoding import choose_decoder, scan
@@ -32,7 +31,7 @@ LISTED = 5  # classes in a prediction
 STRIPS = 4  # pictures of validation videos
 
 
-class VideoExperiment(Experiment[VideoConfig]):
+class VideoExperiment(Experiment[VideoConfig, VideoTask]):
     """Videos in class folders or lists; a 3D classifier with or without blocks."""
 
     data: Labelled
@@ -82,13 +81,12 @@ class VideoExperiment(Experiment[VideoConfig]):
         videos = max(1, self.config.batch_size // math.prod(Views.parse(self.config.views)))
         return loading.val_loader(VideoViews(self.data.val, self.config), self.config, place, batch_size=videos)
 
-    def write_scores(self, folder: Path, task: Task) -> dict[str, object]:
+    def write_scores(self, folder: Path, task: VideoTask) -> dict[str, object]:
         """Write ``classes.csv``, ``confusion.png`` and strips of a few validation videos below ``attention/``.
 
         Returns:
             The accuracy of every class.
         """
-        assert isinstance(task, VideoTask)
         if task.confusion is None:
             return {}
         write_classes(folder / "classes.csv", task.confusion, self.classes)
@@ -104,7 +102,7 @@ class VideoExperiment(Experiment[VideoConfig]):
         accuracies = class_accuracy(task.confusion).tolist()
         return {"per_class": dict(zip(self.classes, accuracies, strict=True))}
 
-    def predict(self, task: Task, inputs: Sequence[Path], out: Path) -> Path:
+    def predict(self, task: VideoTask, inputs: Sequence[Path], out: Path) -> Path:
         """Write the likeliest classes of every video into ``predictions.json``, and a strip of each beside it.
 
         Args:
@@ -116,7 +114,6 @@ class VideoExperiment(Experiment[VideoConfig]):
             FileNotFoundError: a folder without videos.
             BrokenSample: a file that cannot be read, by name.
         """
-        assert isinstance(task, VideoTask)
         found = []
         for number, path in enumerate(expand(inputs, SUFFIXES, "video"), 1):
             found.append(self._judge(task, path, out / f"{number:03}_{path.stem}.png"))
