@@ -10,6 +10,7 @@ from PIL import Image, ImageOps
 
 from gcnet.training.loading import BrokenSample
 
+MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which pretrained backbones expect
 SUFFIXES = (".jpg", ".jpeg", ".jfif", ".png", ".gif", ".webp", ".bmp", ".ppm", ".pgm", ".tif", ".tiff")
 UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)  # what PIL raises
 _ORIENTATION = 0x0112  # of EXIF; from 5 on, rows and columns are exchanged

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -87,23 +86,14 @@ class DetectionExperiment(Experiment[DetectionConfig, DetectionTask]):
         """
         categories = range(1, len(self.classes) + 1)
         results: list[dict[str, Any]] = []
-        files = expand(inputs, SUFFIXES, "image")
-        for number, (path, name) in enumerate(zip(files, _picture_names(files), strict=True), 1):
+        for number, path in enumerate(expand(inputs, SUFFIXES, "image"), 1):
             image = read_image(path)
             (found,) = detect(task.net, [image.to(task.device)])
             size = (image.shape[-2], image.shape[-1])
             for result in coco_results(found, categories, size, file_name=str(path), image_id=number):
                 results.append({**result, "category": self.classes[result["category_id"] - 1]})
-            draw(image, found, self.classes).save(out / name, quality=92)
+            draw(image, found, self.classes).save(out / f"{number:04}_{path.stem}.jpg", quality=92)
         return write_results(out / "predictions.json", results)
-
-
-def _picture_names(inputs: Sequence[Path]) -> Iterator[str]:
-    """A name for the picture of every image; the same name from several folders gets a number."""
-    taken: Counter[str] = Counter()
-    for path in inputs:
-        taken[path.stem] += 1
-        yield path.stem + (f"_{taken[path.stem]}" if taken[path.stem] > 1 else "") + ".jpg"
 
 
 def _describe(coco: CocoAnnotations) -> str:
