@@ -9,6 +9,7 @@ from typing import ClassVar
 from gcnet.blocks.base import check_choice
 from gcnet.blocks.names import BLOCKS
 
+TASKS = ("classification", "detection", "segmentation", "video")
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
 STAGES = ("stem", "c2", "c3", "c4", "c5")
 

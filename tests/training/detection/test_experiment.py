@@ -120,7 +120,7 @@ def test_use_on_new_images_needs_no_data(run, root, tmp_path):
     }
     assert {(entry["category_id"], entry["category"]) for entry in predictions} <= {(1, "square"), (2, "disc")}
     assert {file.name for file in path.parent.iterdir()} == {
-        *("predictions.json", "1.jpg", "2.jpg", "3.jpg", "1_2.jpg")
+        *("predictions.json", "0001_1.jpg", "0002_2.jpg", "0003_3.jpg", "0004_1.jpg")
     }
 
 

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from gcnet.training.data_check.reading import (
     File,
-    files_below,
     read_all,
     report_shared,
     report_unreadable,
     report_unused,
 )
 from gcnet.training.data_check.report import Report
+from gcnet.training.data_files import files_below
 
 SPLITS = ("train", "val", "test")
 

@@ -9,10 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from gcnet.training.classification.images import SUFFIXES
 from gcnet.training.data_check.reading import (
     File,
-    files_below,
     read_all,
     read_image,
     report_shared,
@@ -20,6 +18,8 @@ from gcnet.training.data_check.reading import (
     report_unused,
 )
 from gcnet.training.data_check.report import Report
+from gcnet.training.data_files import files_below
+from gcnet.training.images import SUFFIXES
 from gcnet.training.segmentation.labels import CITYSCAPES, label_table
 from gcnet.training.segmentation.mask_folder import LAYOUTS, Layout, class_names
 from gcnet.training.segmentation.reading import MASK_MODES

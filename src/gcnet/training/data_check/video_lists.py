@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from gcnet.training.data_check.class_folders import check_files
-from gcnet.training.data_check.reading import files_below, read_video
+from gcnet.training.data_check.reading import read_video
 from gcnet.training.data_check.report import Report
+from gcnet.training.data_files import files_below
 from gcnet.training.video.video_folder import SUFFIXES, read_list
 
 

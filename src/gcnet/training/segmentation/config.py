@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from gcnet.blocks.base import check_choice
 from gcnet.training.config import TrainingConfig
+from gcnet.training.images import MEAN, STD
 from gcnet.training.segmentation.labels import LABELS
 
 
@@ -47,8 +48,8 @@ class SegmentationConfig(TrainingConfig):
     classes: tuple[str, ...] = ()
     labels: str = "indices"
     ignore_index: int = 255
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
     resize: int | None = None
     crop_size: tuple[int, int]
     max_class_share: float = 1.0

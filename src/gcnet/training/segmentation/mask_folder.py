@@ -26,7 +26,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from gcnet.training.classification.images import SUFFIXES, read_image
+from gcnet.training.data_files import check_all
+from gcnet.training.images import SUFFIXES, read_image
 from gcnet.training.loading import BrokenSample
 from gcnet.training.segmentation.labels import label_table
 from gcnet.training.segmentation.reading import other_size, pair_problem, read_mask
@@ -226,11 +227,7 @@ def check_pairs(pairs: Sequence[Pair]) -> None:
         ValueError: names the first file that is no image or no mask or has another size than its partner, and how many
             more there are.
     """
-    with ThreadPoolExecutor(8) as pool:
-        problems = [problem for problem in pool.map(lambda pair: pair_problem(*pair), pairs) if problem]
-    if problems:
-        more = f"; {len(problems) - 1} more pairs have such a problem" if len(problems) > 1 else ""
-        raise ValueError(f"{problems[0]}{more}. Repair or remove it, or give on_broken='skip'")
+    check_all(lambda pair: pair_problem(*pair), pairs)
 
 
 def class_names(root: Path) -> tuple[str, ...] | None:
