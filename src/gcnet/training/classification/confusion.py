@@ -92,7 +92,7 @@ def confusion_figure(path: Path, confusion: Tensor, classes: Sequence[str]) -> N
         percent = f"{100 * shares[row, column]:.0f}"
         axes.text(column, row, percent, ha="center", va="center", color=colour, fontsize=7)
     figure.colorbar(picture, ax=axes, shrink=0.8, format=lambda share, _: f"{share:.0%}", label="of the true class")
-    figure.savefig(path)
+    figure.savefig(path, bbox_inches="tight")
 
 
 def most_confused(confusion: Tensor, count: int) -> list[int]:
