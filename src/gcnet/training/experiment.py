@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -11,7 +12,7 @@ from typing import Any, Generic, TypeVar
 from torch import nn
 
 from gcnet.training.config import TrainingConfig
-from gcnet.training.loading import Loader, Place
+from gcnet.training.loading import BrokenSample, Loader, Place
 from gcnet.training.task import Task
 
 Config = TypeVar("Config", bound=TrainingConfig)
@@ -64,6 +65,16 @@ class Experiment(ABC, Generic[Config, OwnTask]):
         """Write pictures and tables of the last validation into ``folder``; what is returned joins results.json."""
         return {}
 
+    @contextmanager
+    def leaving_out_broken(self) -> Iterator[None]:
+        """What cannot be read inside is an error, or is printed and left out, as ``config.on_broken`` says."""
+        try:
+            yield
+        except BrokenSample as error:
+            if self.config.on_broken == "error":
+                raise
+            print(f"left out: {error}")
+
     @abstractmethod
     def predict(self, task: OwnTask, inputs: Sequence[Path], out: Path) -> Path:
         """Predict for files of the task's kind; write ``predictions.json`` and pictures into ``out``.
@@ -77,7 +88,7 @@ class Experiment(ABC, Generic[Config, OwnTask]):
             The path of predictions.json.
 
         Raises:
-            ValueError: a file that cannot be read, by name.
+            BrokenSample: a file that cannot be read, by name, unless it is left out.
         """
 
 

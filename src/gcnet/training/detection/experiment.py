@@ -87,12 +87,13 @@ class DetectionExperiment(Experiment[DetectionConfig, DetectionTask]):
         categories = range(1, len(self.classes) + 1)
         results: list[dict[str, Any]] = []
         for number, path in enumerate(expand(inputs, SUFFIXES, "image"), 1):
-            image = read_image(path)
-            (found,) = detect(task.net, [image.to(task.device)])
-            size = (image.shape[-2], image.shape[-1])
-            for result in coco_results(found, categories, size, file_name=str(path), image_id=number):
-                results.append({**result, "category": self.classes[result["category_id"] - 1]})
-            draw(image, found, self.classes).save(out / f"{number:04}_{path.stem}.jpg", quality=92)
+            with self.leaving_out_broken():
+                image = read_image(path)
+                (found,) = detect(task.net, [image.to(task.device)])
+                size = (image.shape[-2], image.shape[-1])
+                for result in coco_results(found, categories, size, file_name=str(path), image_id=number):
+                    results.append({**result, "category": self.classes[result["category_id"] - 1]})
+                draw(image, found, self.classes).save(out / f"{number:04}_{path.stem}.jpg", quality=92)
         return write_results(out / "predictions.json", results)
 
 

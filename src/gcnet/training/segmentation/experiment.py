@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torchvision.transforms.v2.functional import pil_to_tensor
 
 from gcnet.training.data_files import expand
@@ -91,24 +91,23 @@ class SegmentationExperiment(Experiment[SegmentationConfig, SegmentationTask]):
         """Write the labels of every image as a PNG file, an overlay, and shares of the classes in predictions.json."""
         entries = []
         for number, path in enumerate(expand(inputs, SUFFIXES, "image"), 1):
-            image = pil_to_tensor(read_image(path))
-            given = resize_image(image, self.config.resize)[None].to(task.device)
-            logits = at_size(predict_logits(task.net, task.prepare(given), self.config), tuple(image.shape[1:]))
-            labels = logits[0].argmax(0).cpu()
-            name = f"{number:04}_{path.stem}"
-            save_labels(out / f"{name}_labels.png", labels, len(self.classes))
-            draw_prediction(out / f"{name}_overlay.png", image, labels, self.classes)
-            shares = torch.bincount(labels.flatten(), minlength=len(self.classes)) / labels.numel()
-            entries.append(
-                {
-                    "file": str(path),
-                    "labels": f"{name}_labels.png",
-                    "overlay": f"{name}_overlay.png",
-                    "shares": {cls: share for cls, share in zip(self.classes, shares.tolist(), strict=True) if share},
-                }
-            )
+            with self.leaving_out_broken():
+                image = pil_to_tensor(read_image(path))
+                entries.append({"file": str(path), **self._label(task, image, out, f"{number:04}_{path.stem}")})
         save_json(out / "predictions.json", {"classes": self.classes, "images": entries})
         return out / "predictions.json"
+
+    def _label(self, task: SegmentationTask, image: Tensor, out: Path, name: str) -> dict[str, object]:
+        """Label an image, write both pictures; return their names and the shares of the classes that are there."""
+        given = resize_image(image, self.config.resize)[None].to(task.device)
+        logits = at_size(predict_logits(task.net, task.prepare(given), self.config), tuple(image.shape[1:]))
+        labels = logits[0].argmax(0).cpu()
+        files = {"labels": f"{name}_labels.png", "overlay": f"{name}_overlay.png"}
+        save_labels(out / files["labels"], labels, len(self.classes))
+        draw_prediction(out / files["overlay"], image, labels, self.classes)
+        shares = torch.bincount(labels.flatten(), minlength=len(self.classes)) / labels.numel()
+        named = zip(self.classes, shares.tolist(), strict=True)
+        return {**files, "shares": {cls: share for cls, share in named if share}}
 
 
 def _class_names(config: SegmentationConfig) -> tuple[str, ...]:

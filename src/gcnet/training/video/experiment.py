@@ -107,7 +107,8 @@ class VideoExperiment(Experiment[VideoConfig, VideoTask]):
         """
         found = []
         for number, path in enumerate(expand(inputs, SUFFIXES, "video"), 1):
-            found.append(self._judge(task, path, out / f"{number:04}_{path.stem}.png"))
+            with self.leaving_out_broken():
+                found.append(self._judge(task, path, out / f"{number:04}_{path.stem}.png"))
         save_json(out / "predictions.json", found)
         return out / "predictions.json"
 
