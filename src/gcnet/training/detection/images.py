@@ -25,7 +25,7 @@ class TrainingImages(Dataset[Sample]):
     Args:
         coco: the annotations; with masks if they were read with masks.
         numbers: which of its images.
-        transform: of an image and its target, such as :func:`gcnet.training.detection.transforms.train_transform`.
+        transform: of an image and its target, such as :func:`gcnet.training.detection.transforms.TrainTransform`.
 
     Items:
         Image [3, H, W] uint8, and boxes [N, 4] float32 as x1, y1, x2, y2 in pixels, labels [N] int64 from 1, and masks
