@@ -101,7 +101,7 @@ def test_the_area_follows_from_the_mask_where_it_is_not_given(root):
         ({"segmentation": {"size": [48, 64], "counts": [5, 2]}}, "cover 7 of 3072 pixels"),
         ({"segmentation": {"size": [48, 64], "counts": [5, -2, 3069]}}, "not whole numbers of pixels"),
         ({"segmentation": {"size": [48, 64], "counts": [5.5, 3066.5]}}, "not whole numbers of pixels"),
-        ({"segmentation": {"size": [48, 64], "counts": "0<"}}, "cannot be decoded .*expected 3072"),
+        ({"segmentation": {"size": [48, 64], "counts": "0<"}}, "cover 12 of 3072 pixels"),
         ({"segmentation": {"size": [48, 64], "counts": "hello"}}, "cannot be decoded .*malformed"),
         ({"segmentation": {"size": [48, 64], "counts": None}}, "cannot be decoded"),
         ({"segmentation": [1, 1, 5, 1, 5, 5]}, "not a list of numbers x, y"),

@@ -10,6 +10,7 @@ from pathlib import Path, PurePath
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+from faster_coco_eval import mask_api_new_cpp
 from faster_coco_eval.core import mask as rle
 
 if TYPE_CHECKING:
@@ -181,16 +182,13 @@ def run_lengths(segmentation: Any, width: int, height: int) -> bytes:
                 f"its mask has the size {segmentation['size']}, its image {[height, width]} (height, width)"
             )
         counts = segmentation["counts"]
+        lengths = counts if isinstance(counts, list) else _uncompressed(segmentation)
+        if not all(isinstance(length, int) and length >= 0 for length in lengths):
+            raise ValueError("the run lengths of its mask are not whole numbers of pixels")
+        if sum(lengths) != width * height:
+            raise ValueError(f"the run lengths of its mask cover {sum(lengths)} of {width * height} pixels")
         if isinstance(counts, list):
-            if not all(isinstance(count, int) and count >= 0 for count in counts):
-                raise ValueError("the run lengths of its mask are not whole numbers of pixels")
-            if sum(counts) != width * height:
-                raise ValueError(f"the run lengths of its mask cover {sum(counts)} of {width * height} pixels")
-            return rle.frPyObjects(segmentation, height, width)["counts"]
-        try:
-            rle.decode(segmentation)
-        except _UNUSABLE as error:
-            raise ValueError(f"the run lengths of its mask cannot be decoded ({error})") from error
+            counts = rle.frPyObjects(segmentation, height, width)["counts"]
         return counts.encode() if isinstance(counts, str) else counts
     if not isinstance(segmentation, list) or not segmentation:
         raise ValueError("it has no segmentation; masks=False trains on boxes alone")
@@ -202,6 +200,13 @@ def run_lengths(segmentation: Any, width: int, height: int) -> bytes:
         if max(polygon) > _FAR or min(polygon) < -_FAR:
             raise ValueError(f"a polygon reaches from {min(polygon):g} to {max(polygon):g} pixels")
     return rle.merge(rle.frPyObjects(segmentation, height, width))["counts"]
+
+
+def _uncompressed(segmentation: Mapping[str, Any]) -> list[int]:
+    try:
+        return mask_api_new_cpp.toUncompressedRLE([segmentation])[0]["counts"]
+    except _UNUSABLE as error:
+        raise ValueError(f"the run lengths of its mask cannot be decoded ({error})") from error
 
 
 def decode_masks(masks: Iterable[bytes], width: int, height: int) -> NDArray[np.uint8]:
