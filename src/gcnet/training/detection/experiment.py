@@ -14,7 +14,7 @@ from gcnet.training.detection.coco import CocoAnnotations
 from gcnet.training.detection.coco_folder import read_folder
 from gcnet.training.detection.config import DetectionConfig
 from gcnet.training.detection.detections import coco_results, detect, ground_truth, write_results
-from gcnet.training.detection.images import ScoredImages, TrainingImages, read_image
+from gcnet.training.detection.images import ScoredImages, TrainingImages, read_image, shape_problem
 from gcnet.training.detection.metrics import all_results
 from gcnet.training.detection.network import build_detector
 from gcnet.training.detection.pictures import draw, side_by_side
@@ -88,6 +88,8 @@ class DetectionExperiment(Experiment[DetectionConfig, DetectionTask]):
         results: list[dict[str, Any]] = []
         for number, path in enumerate(expand(inputs, SUFFIXES, "image"), 1):
             image = read_image(path)
+            if problem := shape_problem(path, image.shape[-2:], self.config.max_size):
+                raise ValueError(problem)
             (found,) = detect(task.net, [image.to(task.device)])
             size = (image.shape[-2], image.shape[-1])
             for result in coco_results(found, categories, size, file_name=str(path), image_id=number):
