@@ -20,6 +20,7 @@ def write_video(
     pixels: str = "yuv420p",
     milliseconds: Sequence[int] | None = None,
     container: dict[str, str] | None = None,
+    encoder: dict[str, str] | None = None,
 ) -> Path:
     """Frames of one grey each, or the frames [T, H, W, 3] themselves, at 25 per second or the given times."""
     path.parent.mkdir(parents=True, exist_ok=True)
@@ -29,6 +30,7 @@ def write_video(
         options["bf"] = "2"  # frames are stored in another order than they are shown in
     if codec == "libx264":
         options |= {"crf": "0", "preset": "ultrafast"}
+    options |= encoder or {}
     with av.open(path, "w", options=container or {}) as file:
         stream = file.add_stream(codec, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels

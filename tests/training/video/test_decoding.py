@@ -50,6 +50,24 @@ def test_frames_are_the_ones_asked_for(tmp_path, decoder, name, codec, pixels):
         assert (_greys(video, indices, decoder) - expected).abs().max() <= 6  # lossy, greys are 12 apart
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "encoder"),
+    [
+        ("a.mpg", "mpeg1video", {"bf": "2", "g": "12"}),
+        ("a.avi", "libx264", {"bf": "3", "g": "12", "preset": "medium", "crf": "23"}),
+    ],
+)
+def test_frames_in_containers_without_reliable_times(tmp_path, name, codec, encoder):
+    noise = np.random.default_rng(0).integers(256, size=(60, 6, 8, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    path = write_video(tmp_path / name, noise, size=(64, 48), codec=codec, encoder=encoder)
+    with av.open(str(path)) as container:
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    video = scan(path)
+    for index in range(60):
+        frame = read_frames(video, [index], decoder="pyav")[0].permute(1, 2, 0).numpy()
+        np.testing.assert_array_equal(frame, decoded[index])
+
+
 @both
 def test_frames_of_uneven_times(tmp_path, decoder):
     times = [0, 40, 80, 1000, 1040, 2000, 3600]

@@ -21,7 +21,7 @@ from gcnet.blocks.base import check_choice
 from gcnet.training.loading import BrokenSample
 
 DECODERS = ("auto", "pyav", "torchcodec")
-_TORCHCODEC = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # in AVI and MPEG it may give a neighbouring frame
+_SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # after a seek in others, time stamps may be a neighbour's
 
 
 @dataclass(frozen=True, eq=False)
@@ -133,7 +133,7 @@ def read_frames(
         BrokenSample: a frame cannot be decoded, or frames differ in size.
         ValueError: an unknown decoder, or one that does not work here.
     """
-    by_torchcodec = choose_decoder(decoder) == "torchcodec" and video.container in _TORCHCODEC
+    by_torchcodec = choose_decoder(decoder) == "torchcodec" and video.container in _SEEKABLE
     decode = _by_torchcodec if by_torchcodec else _by_pyav
     wanted = sorted(set(indices))
     frames: dict[int, Tensor] = {}
@@ -221,8 +221,9 @@ def _missing(video: Video, stream: Any) -> int:
 class _Playback:
     """Decoded frames in the order of time, from a key frame, or from the beginning, on."""
 
-    def __init__(self, path: Path, key: int | None) -> None:
-        self._frames = self._decode(path, key)
+    def __init__(self, video: Video, key: int | None = None) -> None:
+        frames = self._decode(video.path, key)
+        self._frames = self._numbered(frames, video.stamps) if video.container == "avi" else frames
         self.shown: Any = None
         self.ahead: Any = next(self._frames, None)
 
@@ -244,16 +245,24 @@ class _Playback:
                 yield from packet.decode()
             yield from stream.codec_context.decode(None)
 
+    @staticmethod
+    def _numbered(frames: Iterator[Any], stamps: NDArray[np.int64]) -> Iterator[Any]:
+        """Frames of AVI, which stores no times: those that FFmpeg gives them are in the order of the file."""
+        for frame, stamp in zip(frames, stamps.tolist(), strict=False):
+            frame.pts = stamp
+            yield frame
+
 
 def _by_pyav(video: Video, wanted: Sequence[int]) -> Iterator[Tensor]:
     first, playback, before = int(video.stamps[0]), None, -1
+    keys = video.keys if video.container in _SEEKABLE else video.keys[:0]
     for index in wanted:
         stamp = int(video.stamps[index])
-        key = int(video.keys[video.keys <= stamp][-1:].max(initial=first))
+        key = int(keys[keys <= stamp][-1:].max(initial=first))
         if playback is None or key > video.stamps[before]:  # nothing up to the key frame is needed
-            playback = _Playback(video.path, key if key > first else None)
-        if not playback.advance(stamp):  # a container that cannot seek well
-            playback = _Playback(video.path, None)
+            playback = _Playback(video, key if key > first else None)
+        if not playback.advance(stamp):  # key frames too close to each other for a seek
+            playback = _Playback(video)
             if not playback.advance(stamp):
                 raise BrokenSample(f"{video.path}: frame {index} of {len(video)} cannot be decoded")
         before = index
