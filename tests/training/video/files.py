@@ -21,8 +21,9 @@ def write_video(
     milliseconds: Sequence[int] | None = None,
     container: dict[str, str] | None = None,
     encoder: dict[str, str] | None = None,
+    first: int = 0,
 ) -> Path:
-    """Frames of one grey each, or the frames [T, H, W, 3] themselves, at 25 per second or the given times."""
+    """Frames of one grey each, or the frames [T, H, W, 3] themselves, at given times or 25 per second from ``first``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
     options = {"g": "8"}
@@ -41,6 +42,8 @@ def write_video(
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             if milliseconds:
                 frame.pts, frame.time_base = milliseconds[index], Fraction(1, 1000)
+            elif first:
+                frame.pts, frame.time_base = first + index, Fraction(1, 25)
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
     return path

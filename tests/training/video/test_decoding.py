@@ -132,6 +132,24 @@ def test_a_broken_tail_leaves_the_part_before_it(tmp_path, decoder, name, contai
     assert read_frames(video, range(len(video)), decoder=decoder).shape == (len(video), 3, 32, 32)
 
 
+def test_a_recording_that_starts_between_key_frames(tmp_path):
+    path = write_video(tmp_path / "a.ts", [*GREYS, *GREYS])
+    content = path.read_bytes()
+    start = len(content) // 3 // 188 * 188
+    path.write_bytes(content[:376] + content[start:])
+    video = scan(path)
+    assert 8 < len(video) < 40
+    expected = torch.tensor(GREYS * 2, dtype=torch.float)[-len(video) :]
+    assert (_greys(video, range(len(video))) - expected).abs().max() <= 1
+
+
+def test_frames_cut_off_by_an_edit_list(tmp_path):
+    """Nothing is missing of a clip that was cut without encoding it again."""
+    video = scan(write_video(tmp_path / "a.mp4", first=-3))
+    assert (len(video), video.missing) == (17, 0)
+    assert (_greys(video, [0, 16]) - torch.tensor([GREYS[3], GREYS[19]])).abs().max() <= 1
+
+
 def test_what_is_no_video_is_named(tmp_path):
     cases = {
         "is empty": tmp_path / "empty.mp4",

@@ -78,7 +78,7 @@ def scan(path: Path) -> Video:
     """Find the frames of a video without decoding it.
 
     What follows the first damaged packet of the file does not count: a video with a broken tail is as long as its
-    readable part.
+    readable part. Neither do frames before the first key frame, nor those that an edit list cuts off.
 
     Raises:
         BrokenSample: not a video, no video stream, no frame, frames without time stamps.
@@ -100,18 +100,19 @@ def scan(path: Path) -> Video:
         tensor([200,   0, 200], dtype=torch.uint8)
     """
     with _opened(path) as (container, stream):
-        packets = [(packet.pts, packet.is_keyframe) for packet in _packets(container, stream) if not packet.is_discard]
-        if not packets:
+        packets = [(packet.pts, packet.is_keyframe, packet.is_discard) for packet in _packets(container, stream)]
+        shown = [stamp for stamp, _, discarded in packets if not discarded]
+        if not shown:
             raise BrokenSample(f"{path}: holds no frame that can be read")
-        if any(stamp is None for stamp, _ in packets):
+        if any(stamp is None for stamp in shown):
             raise BrokenSample(f"{path}: its frames have no time stamps; a container such as .mp4 or .mkv has them")
-        unit = float(stream.time_base)
-        stamps = np.unique([stamp for stamp, _ in packets])
-        keys = np.unique([stamp for stamp, key in packets if key])
-        if not len(keys):
+        keys = np.unique([stamp for stamp, key, _ in packets if key and stamp is not None])
+        if not len(keys) or keys[0] > max(shown):
             raise BrokenSample(f"{path}: has no key frame to start decoding from")
-        video = Video(path, stamps, keys, unit, container.format.name)
-        return replace(video, missing=_missing(video, stream))
+        stamps = np.unique(shown)
+        stamps = stamps[stamps >= keys[0]]
+        video = Video(path, stamps, keys, float(stream.time_base), container.format.name)
+        return replace(video, missing=_missing(video, stream, len(packets)))
 
 
 def read_frames(
@@ -203,10 +204,10 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
         return
 
 
-def _missing(video: Video, stream: Any) -> int:
-    """Frames that the header counts, or has time for, beyond those found."""
+def _missing(video: Video, stream: Any, packets: int) -> int:
+    """Frames that the header counts beyond the packets, or has time for beyond the frames."""
     if stream.frames:
-        return max(0, stream.frames - len(video))
+        return max(0, stream.frames - packets)
     if stream.duration is not None:
         promised = ((stream.start_time or 0) + stream.duration) * video.unit
     elif "DURATION" in stream.metadata:  # Matroska
