@@ -23,7 +23,7 @@ def write_video(
     encoder: dict[str, str] | None = None,
     first: int = 0,
 ) -> Path:
-    """Frames of one grey each, or the frames [T, H, W, 3] themselves, at given times or 25 per second from ``first``."""
+    """Frames of one grey each, or the frames [T, H, W, 3] themselves, at given times or 25 a second from ``first``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
     options = {"g": "8"}
