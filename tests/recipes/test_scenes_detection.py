@@ -28,4 +28,8 @@ def test_it_trains_scores_and_predicts(tmp_path, block):
     assert 0 <= results["scores"]["val_mask_ap"] <= 1
     assert (results["added_parameters"] > 0) == (block == "gc")
     path = predict(run, load_config(run), [scenes / "val"], tmp_path / "out")
-    assert sorted(file.name for file in path.parent.iterdir()) == ["00000.jpg", "00001.jpg", "predictions.json"]
+    assert sorted(file.name for file in path.parent.iterdir()) == [
+        "0001_00000.jpg",
+        "0002_00001.jpg",
+        "predictions.json",
+    ]

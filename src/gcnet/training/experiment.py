@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 from collections.abc import Sequence
 from importlib import import_module
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import nn
 
@@ -15,9 +15,10 @@ from gcnet.training.loading import Loader, Place
 from gcnet.training.task import Task
 
 Config = TypeVar("Config", bound=TrainingConfig)
+OwnTask = TypeVar("OwnTask", bound=Task)
 
 
-class Experiment(ABC, Generic[Config]):
+class Experiment(ABC, Generic[Config, OwnTask]):
     """One configuration with its data found and checked; nothing is written or trained yet.
 
     Args:
@@ -48,7 +49,7 @@ class Experiment(ABC, Generic[Config]):
         """The network with weights and blocks, tried on one input."""
 
     @abstractmethod
-    def build_task(self, net: nn.Module) -> Task:
+    def build_task(self, net: nn.Module) -> OwnTask:
         """The Lightning module around the network."""
 
     @abstractmethod
@@ -59,12 +60,12 @@ class Experiment(ABC, Generic[Config]):
     def val_loader(self, place: Place) -> Loader:
         """Validation batches of one process."""
 
-    def write_scores(self, folder: Path, task: Task) -> dict[str, object]:
+    def write_scores(self, folder: Path, task: OwnTask) -> dict[str, object]:
         """Write pictures and tables of the last validation into ``folder``; what is returned joins results.json."""
         return {}
 
     @abstractmethod
-    def predict(self, task: Task, inputs: Sequence[Path], out: Path) -> Path:
+    def predict(self, task: OwnTask, inputs: Sequence[Path], out: Path) -> Path:
         """Predict for files of the task's kind; write ``predictions.json`` and pictures into ``out``.
 
         Args:
@@ -80,8 +81,17 @@ class Experiment(ABC, Generic[Config]):
         """
 
 
-def open_experiment(config: TrainingConfig, classes: Sequence[str] | None = None) -> Experiment[TrainingConfig]:
+def open_experiment(config: TrainingConfig, classes: Sequence[str] | None = None) -> Experiment[Any, Any]:
     """The experiment of a configuration's task; see :class:`Experiment`."""
     module = import_module(f"gcnet.training.{config.task}.experiment")
-    experiment: Experiment[TrainingConfig] = module.EXPERIMENT(config, classes)
+    experiment: Experiment[Any, Any] = module.EXPERIMENT(config, classes)
     return experiment
+
+
+def check_classes(experiment: Experiment[Any, Any], classes: Sequence[str], run: Path | None) -> None:
+    """Raise ValueError unless the data has the ``classes`` that the network of ``run`` was trained on."""
+    if tuple(classes) != experiment.classes:
+        raise ValueError(
+            f"data={experiment.config.data}: its classes are {', '.join(experiment.classes)}; {run} was trained on "
+            f"{', '.join(classes)}"
+        )

@@ -120,7 +120,7 @@ def test_use_on_new_images_needs_no_data(run, root, tmp_path):
     }
     assert {(entry["category_id"], entry["category"]) for entry in predictions} <= {(1, "square"), (2, "disc")}
     assert {file.name for file in path.parent.iterdir()} == {
-        *("predictions.json", "1.jpg", "2.jpg", "3.jpg", "1_2.jpg")
+        *("predictions.json", "0001_1.jpg", "0002_2.jpg", "0003_3.jpg", "0004_1.jpg")
     }
 
 
@@ -186,5 +186,5 @@ def test_four_images_are_learned_by_heart(tmp_path):
         out=tmp_path,
     )
     results = json.loads((train(options) / "results.json").read_text())
-    assert results["best"] > 0.8
-    assert results["scores"]["val_mask_ap"] > 0.6
+    assert results["best"] > 0.7
+    assert results["scores"]["val_mask_ap"] > 0.4

@@ -14,11 +14,11 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from gcnet.files import whole_file
 from gcnet.training.classification.config import ClassificationConfig
-from gcnet.training.classification.image_source import ImageSource
-from gcnet.training.classification.images import Transform, header_problem
+from gcnet.training.classification.image_source import ImageSource, Transform
 from gcnet.training.classification.shard_loading import ShardBatches, shard_loader
 from gcnet.training.classification.shard_order import ShardPlan
 from gcnet.training.classification.shard_samples import RawSample, describe, image_bytes, label_text, read_shard
+from gcnet.training.images import header_problem
 from gcnet.training.loading import ALONE, BrokenSample, Loader, Place
 
 SIZES, CLASSES = "sizes.json", "classes.txt"

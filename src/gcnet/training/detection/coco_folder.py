@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from gcnet.training.data_files import check_all
 from gcnet.training.detection.coco import CocoAnnotations, read_coco
 from gcnet.training.detection.config import DetectionConfig
 from gcnet.training.detection.images import size_problem
@@ -49,10 +49,7 @@ def _read(config: DetectionConfig, split: str, annotations: Path | None, images:
         )
     _check_images_exist(coco)
     if config.check_files and config.on_broken == "error":
-        with ThreadPoolExecutor() as pool:
-            for problem in pool.map(lambda image: size_problem(coco.folder / image.name, image), coco.images):
-                if problem:
-                    raise ValueError(problem)
+        check_all(lambda image: size_problem(coco.folder / image.name, image), coco.images)
     return coco
 
 

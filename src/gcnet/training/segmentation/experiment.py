@@ -10,9 +10,9 @@ import torch
 from torch import nn
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from gcnet.training.class_folders import expand
-from gcnet.training.classification.images import SUFFIXES, read_image
+from gcnet.training.data_files import expand
 from gcnet.training.experiment import Experiment
+from gcnet.training.images import SUFFIXES, read_image
 from gcnet.training.loading import Loader, Place, train_loader, val_loader
 from gcnet.training.run_folder import save_json
 from gcnet.training.segmentation.config import SegmentationConfig
@@ -24,7 +24,7 @@ from gcnet.training.segmentation.task import SegmentationTask, class_iou
 from gcnet.training.segmentation.transforms import TrainTransform, ValTransform, by_size, resize_image
 
 
-class SegmentationExperiment(Experiment[SegmentationConfig]):
+class SegmentationExperiment(Experiment[SegmentationConfig, SegmentationTask]):
     """Train a network that labels every pixel, on one of the layouts of PNG masks.
 
     Example:
@@ -73,7 +73,7 @@ class SegmentationExperiment(Experiment[SegmentationConfig]):
         table = label_table(self.config.labels, len(self.classes), self.config.ignore_index)
         return MaskedImages(pairs, table, transform)
 
-    def write_scores(self, folder: Path, task: SegmentationTask) -> dict[str, object]:  # type: ignore[override]
+    def write_scores(self, folder: Path, task: SegmentationTask) -> dict[str, object]:
         """Write examples.png and class_iou.png; return IoU and share of the pixels per class."""
         iou = class_iou(task.confusion).tolist()
         draw_class_iou(folder / "class_iou.png", iou, self.classes)
@@ -87,7 +87,7 @@ class SegmentationExperiment(Experiment[SegmentationConfig]):
             "class_share": dict(zip(self.classes, shares.tolist(), strict=True)),
         }
 
-    def predict(self, task: SegmentationTask, inputs: Sequence[Path], out: Path) -> Path:  # type: ignore[override]
+    def predict(self, task: SegmentationTask, inputs: Sequence[Path], out: Path) -> Path:
         """Write the labels of every image as a PNG file, an overlay, and shares of the classes in predictions.json."""
         entries = []
         for number, path in enumerate(expand(inputs, SUFFIXES, "image"), 1):
