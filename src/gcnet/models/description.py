@@ -103,6 +103,6 @@ def _torchvision_options(name: str, model: Any) -> dict[str, Any]:
     layers = [
         module
         for module in without(block_paths(model), dict(model.named_modules())).values()
-        if isinstance(module, nn.Linear)
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d)  # the last one of SqueezeNet and S3D is a convolution
     ]
-    return {"num_classes": layers[-1].out_features} if layers else {}
+    return {"num_classes": layers[-1].weight.shape[0]} if layers else {}

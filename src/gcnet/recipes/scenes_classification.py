@@ -38,6 +38,7 @@ def scenes_classification(data: Path) -> ClassificationConfig:
         lr=2e-3,
         weight_decay=0.05,
         warmup=1.0,
+        threads=1,  # two are several times slower beside other work
     )
 
 

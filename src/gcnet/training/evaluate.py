@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +109,7 @@ def predict(
 
 def _trained(experiment: Experiment[Any, Any], checkpoint: Any) -> Task:
     """The task with the weights of a checkpoint, in eval mode."""
-    task = experiment.build_task(experiment.build_network())
+    with redirect_stdout(io.StringIO()):  # where blocks went was said when they were trained
+        task = experiment.build_task(experiment.build_network())
     task.load_state_dict(checkpoint["state_dict"])
     return task.eval()

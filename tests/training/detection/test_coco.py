@@ -85,12 +85,30 @@ def test_the_area_follows_from_the_mask_where_it_is_not_given(root):
         ({"bbox": [70, 5, 9, 4]}, "no area inside the image"),
         ({"bbox": [5, 5, float("nan"), 4]}, "is not x, y, width, height"),
         ({"bbox": [5, 5, 4]}, "is not x, y, width, height"),
+        ({"bbox": None}, "is not x, y, width, height"),
+        ({"bbox": ["5", "5", "4", "4"]}, "is not x, y, width, height"),
+        ({"bbox": [5, 5, 1e-9, 4]}, "has no area inside the image"),
+        ({"bbox": [63.9999999, 5, 9, 4]}, "has no area inside the image"),
+        ({"area": float("nan")}, "area nan"),
+        ({"area": -1}, "area -1"),
+        ({"iscrowd": "yes"}, "yes"),
+        ({"image_id": [101]}, "unhashable"),
         ({"category_id": 4}, "category_id 4 is none of the categories"),
         ({"image_id": 7}, "image_id 7 is none of the images"),
         ({"segmentation": [[1, 1, 5, 5]]}, "three or more points x, y, got 4 numbers"),
         ({"segmentation": []}, "has no segmentation; masks=False"),
         ({"segmentation": {"size": [64, 48], "counts": [64 * 48]}}, r"its mask has the size \[64, 48\]"),
         ({"segmentation": {"size": [48, 64], "counts": [5, 2]}}, "cover 7 of 3072 pixels"),
+        ({"segmentation": {"size": [48, 64], "counts": [5, -2, 3069]}}, "not whole numbers of pixels"),
+        ({"segmentation": {"size": [48, 64], "counts": [5.5, 3066.5]}}, "not whole numbers of pixels"),
+        ({"segmentation": {"size": [48, 64], "counts": "0<"}}, "cover 12 of 3072 pixels"),
+        ({"segmentation": {"size": [48, 64], "counts": "hello"}}, "cannot be decoded .*malformed"),
+        ({"segmentation": {"size": [48, 64], "counts": None}}, "cannot be decoded"),
+        ({"segmentation": [1, 1, 5, 1, 5, 5]}, "not a list of numbers x, y"),
+        ({"segmentation": [[1, 1, "5", 1, 5, 5]]}, "not a list of numbers x, y"),
+        ({"segmentation": [[1, 1, None, 1, 5, 5]]}, "not a list of numbers x, y"),
+        ({"segmentation": [[1, 1, float("nan"), 1, 5, 5]]}, "not a list of numbers x, y"),
+        ({"segmentation": [[1, 1, 1e12, 1, 5, 5]]}, "from 1 to 1e.12 pixels"),
     ],
 )
 def test_what_cannot_be_used_is_left_out_by_name(root, change, reason):
@@ -133,11 +151,15 @@ def test_another_kind_of_file(tmp_path, content, reason):
     [
         ("images", {"id": 102}, "the image id 102 is there twice"),
         ("images", {"id": "x"}, "id 'x' must be a whole number"),
+        ("images", {"file_name": 7}, "file_name 7 of image 101 is no name"),
+        ("images", {"file_name": "../a.png"}, r"file_name '\.\./a\.png' of image 101 leaves the folder"),
+        ("images", {"file_name": "/etc/a.png"}, "file_name '/etc/a.png' of image 101 leaves the folder"),
+        ("images", {"width": 0}, r"1\.png cannot be 0 pixels wide and 48 high"),
         ("categories", {"id": 3}, "the category id 3 is there twice"),
         ("categories", {"name": "square"}, "the category name 'square' is there twice"),
     ],
 )
-def test_ids_are_numbers_and_unique(root, key, change, reason):
+def test_images_and_categories_that_cannot_be(root, key, change, reason):
     content = read(root, "train")
     content[key][0].update(change)
     write(root, "train", content)
@@ -156,6 +178,31 @@ def test_what_an_entry_lacks_is_named(root):
     write(root, "val", content)
     with pytest.raises(ValueError, match="image 101 has no 'width'"):
         read_coco(root / "annotations/instances_val.json", root)
+
+
+@pytest.mark.parametrize("key", ["images", "annotations", "categories"])
+def test_entries_are_objects(root, key):
+    content = read(root, "train")
+    content[key].append(None)
+    write(root, "train", content)
+    with pytest.raises(ValueError, match=rf"{key}\[\d+\] is None, not an object"):
+        load(root)
+
+
+def test_a_category_without_name(root):
+    content = read(root, "train")
+    del content["categories"][0]["name"]
+    write(root, "train", content)
+    with pytest.raises(ValueError, match="category 8 has no 'name'"):
+        load(root)
+
+
+@pytest.mark.parametrize(("value", "crowd"), [("0", False), (None, False), ("1", True), (True, True)])
+def test_crowds_as_other_tools_write_them(root, value, crowd):
+    content = read(root, "train")
+    content["annotations"][0]["iscrowd"] = value
+    write(root, "train", content)
+    assert load(root).crowd[0] == crowd
 
 
 def test_no_such_file(tmp_path):

@@ -73,6 +73,15 @@ def test_sizes_are_checked_before_training(root):
     read_folder(config(root, check_files=False))
 
 
+def test_an_image_of_which_scaling_would_leave_nothing(root):
+    content = read(root, "train")
+    content["images"][0].update(width=1, height=2000)
+    content["annotations"] = [entry for entry in content["annotations"] if entry["image_id"] != 101]
+    write(root, "train", content)
+    with pytest.raises(ValueError, match=r"1\.png: 2000 pixels by 1 is too thin .* max_size=96"):
+        read_folder(config(root))
+
+
 def test_unusable_annotations_are_errors_or_left_out_on_request(root):
     content = read(root, "train")
     content["annotations"][0]["bbox"][2] = 0

@@ -6,12 +6,17 @@ import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any, NamedTuple
 
 import numpy as np
+from faster_coco_eval import mask_api_new_cpp
 from faster_coco_eval.core import mask as rle
 from numpy.typing import NDArray
+
+_LEAST = 0.01  # pixels that a box measures at least: less would vanish in single precision
+_FAR = 1e6  # pixels from which on a polygon's coordinate is a mistake; its outline is walked pixel by pixel
+_UNUSABLE = (ValueError, TypeError, OverflowError, RuntimeError)
 
 
 class CocoImage(NamedTuple):
@@ -82,7 +87,8 @@ def read_coco(path: Path, folder: Path, *, masks: bool = True) -> CocoAnnotation
 
     Raises:
         FileNotFoundError: no such file.
-        ValueError: it is not of COCO's format, or lists an image, a category or a name twice.
+        ValueError: it is not of COCO's format, lists an image, a category or a name twice, or names an image outside
+            of ``folder``.
 
     Example:
         >>> path = getfixture("tmp_path") / "instances.json"
@@ -97,7 +103,7 @@ def read_coco(path: Path, folder: Path, *, masks: bool = True) -> CocoAnnotation
     """
     content = _load(path)
     images = tuple(_image(path, entry) for entry in content["images"])
-    categories = dict(sorted((_integer(path, entry, "id"), str(entry["name"])) for entry in content["categories"]))
+    categories = dict(sorted(_category(path, entry) for entry in content["categories"]))
     _check_unique(path, "the image id", [image.id for image in images])
     _check_unique(path, "the category id", [entry["id"] for entry in content["categories"]])
     _check_unique(path, "the category name", list(categories.values()))
@@ -107,6 +113,7 @@ def read_coco(path: Path, folder: Path, *, masks: bool = True) -> CocoAnnotation
     found: list[tuple[int, Any, int, float, bool, bytes]] = []
     invalid: list[str] = []
     for number, entry in enumerate(content["annotations"]):
+        index = None
         try:
             index, category = place.get(entry["image_id"]), label.get(entry["category_id"])
             if index is None:
@@ -116,7 +123,7 @@ def read_coco(path: Path, folder: Path, *, masks: bool = True) -> CocoAnnotation
             found.append((index, *_annotation(entry, images[index], category, masks)))
         except KeyError as error:
             raise ValueError(f"{path}: annotations[{number}] has no {error}") from error
-        except (ValueError, TypeError) as error:
+        except _UNUSABLE as error:
             of = f" of {images[index].name}" if index is not None else ""
             invalid.append(f"{path}: annotation {entry.get('id', f'[{number}]')}{of}: {error}")
     found.sort(key=lambda entry: entry[0])
@@ -142,16 +149,18 @@ def _annotation(
     """Box, label, area, crowd and mask; ValueError says why an annotation cannot be used."""
     counts = run_lengths(entry.get("segmentation"), image.width, image.height) if masks else b""
     box = entry["bbox"]
-    if len(box) != 4 or not all(map(math.isfinite, box)):
+    if not isinstance(box, list) or len(box) != 4 or not _are_finite(box):
         raise ValueError(f"its bbox {box} is not x, y, width, height")
     x, y, width, height = box
-    if min(x + width, image.width) <= max(x, 0) or min(y + height, image.height) <= max(y, 0):
+    if min(min(x + width, image.width) - max(x, 0), min(y + height, image.height) - max(y, 0)) < _LEAST:
         size = f"{image.width}x{image.height}"
         raise ValueError(f"its bbox {box} (x, y, width, height) has no area inside the image of {size}")
     area = entry.get("area")
     if area is None:
         area = rle.area({"size": [image.height, image.width], "counts": counts}) if masks else width * height
-    return box, label, float(area), bool(entry.get("iscrowd", 0)), counts
+    if not float(area) >= 0:
+        raise ValueError(f"its area {area} is no number of pixels")
+    return box, label, float(area), bool(int(entry.get("iscrowd") or 0)), counts
 
 
 def run_lengths(segmentation: Any, width: int, height: int) -> bytes:
@@ -171,17 +180,31 @@ def run_lengths(segmentation: Any, width: int, height: int) -> bytes:
                 f"its mask has the size {segmentation['size']}, its image {[height, width]} (height, width)"
             )
         counts = segmentation["counts"]
+        lengths = counts if isinstance(counts, list) else _uncompressed(segmentation)
+        if not all(isinstance(length, int) and length >= 0 for length in lengths):
+            raise ValueError("the run lengths of its mask are not whole numbers of pixels")
+        if sum(lengths) != width * height:
+            raise ValueError(f"the run lengths of its mask cover {sum(lengths)} of {width * height} pixels")
         if isinstance(counts, list):
-            if sum(counts) != width * height:
-                raise ValueError(f"the run lengths of its mask cover {sum(counts)} of {width * height} pixels")
             counts = rle.frPyObjects(segmentation, height, width)["counts"]
-        return counts.encode() if isinstance(counts, str) else bytes(counts)
+        return counts.encode() if isinstance(counts, str) else counts
     if not isinstance(segmentation, list) or not segmentation:
         raise ValueError("it has no segmentation; masks=False trains on boxes alone")
     for polygon in segmentation:
+        if not isinstance(polygon, list) or not _are_finite(polygon):
+            raise ValueError("a polygon is not a list of numbers x, y, x, y, ...")
         if len(polygon) < 6 or len(polygon) % 2:
             raise ValueError(f"a polygon needs three or more points x, y, got {len(polygon)} numbers")
+        if max(polygon) > _FAR or min(polygon) < -_FAR:
+            raise ValueError(f"a polygon reaches from {min(polygon):g} to {max(polygon):g} pixels")
     return rle.merge(rle.frPyObjects(segmentation, height, width))["counts"]
+
+
+def _uncompressed(segmentation: Mapping[str, Any]) -> list[int]:
+    try:
+        return mask_api_new_cpp.toUncompressedRLE([segmentation])[0]["counts"]
+    except _UNUSABLE as error:
+        raise ValueError(f"the run lengths of its mask cannot be decoded ({error})") from error
 
 
 def decode_masks(masks: Iterable[bytes], width: int, height: int) -> NDArray[np.uint8]:
@@ -207,25 +230,47 @@ def _load(path: Path) -> dict[str, Any]:
     for key in ("images", "annotations", "categories"):
         if not isinstance(content, dict) or not isinstance(content.get(key), list):
             raise ValueError(f"{path}: has no list {key!r}; COCO's format has images, annotations and categories")
+        for number, entry in enumerate(content[key]):
+            if not isinstance(entry, dict):
+                raise ValueError(f"{path}: {key}[{number}] is {entry!r}, not an object with names and values")
     return content
 
 
 def _image(path: Path, entry: Mapping[str, Any]) -> CocoImage:
     try:
-        return CocoImage(
-            _integer(path, entry, "id"),
-            entry["file_name"],
-            _integer(path, entry, "width"),
-            _integer(path, entry, "height"),
-        )
+        number, name = _integer(path, entry, "id"), entry["file_name"]
+        width, height = _integer(path, entry, "width"), _integer(path, entry, "height")
     except KeyError as error:
         raise ValueError(f"{path}: image {entry.get('id', entry)} has no {error}") from error
+    if not isinstance(name, str) or not name:
+        raise ValueError(f"{path}: file_name {name!r} of image {number} is no name of a file")
+    if PurePath(name).is_absolute() or ".." in PurePath(name).parts:
+        raise ValueError(
+            f"{path}: file_name {name!r} of image {number} leaves the folder of images; name it from there"
+        )
+    if min(width, height) < 1:
+        raise ValueError(f"{path}: {name} cannot be {width} pixels wide and {height} high")
+    return CocoImage(number, name, width, height)
+
+
+def _category(path: Path, entry: Mapping[str, Any]) -> tuple[int, str]:
+    try:
+        return _integer(path, entry, "id"), str(entry["name"])
+    except KeyError as error:
+        raise ValueError(f"{path}: category {entry.get('id', entry)} has no {error}") from error
 
 
 def _integer(path: Path, entry: Mapping[str, Any], name: str) -> int:
     if type(entry[name]) is not int:
         raise ValueError(f"{path}: {name} {entry[name]!r} must be a whole number")
     return entry[name]
+
+
+def _are_finite(values: Sequence[Any]) -> bool:
+    try:
+        return math.isfinite(sum(values))
+    except TypeError:
+        return False
 
 
 def _check_unique(path: Path, what: str, values: Sequence[Any]) -> None:

@@ -14,7 +14,7 @@ from gcnet.training.detection.coco import CocoAnnotations
 from gcnet.training.detection.coco_folder import read_folder
 from gcnet.training.detection.config import DetectionConfig
 from gcnet.training.detection.detections import coco_results, detect, ground_truth, write_results
-from gcnet.training.detection.images import ScoredImages, TrainingImages, read_image
+from gcnet.training.detection.images import ScoredImages, TrainingImages, read_image, shape_problem
 from gcnet.training.detection.metrics import all_results
 from gcnet.training.detection.network import build_detector
 from gcnet.training.detection.pictures import draw, side_by_side
@@ -22,7 +22,7 @@ from gcnet.training.detection.task import DetectionTask
 from gcnet.training.detection.transforms import TrainTransform, collate, shape_groups
 from gcnet.training.experiment import Experiment
 from gcnet.training.images import SUFFIXES
-from gcnet.training.loading import ALONE, Loader, Place, train_loader, val_loader
+from gcnet.training.loading import ALONE, BrokenSample, Loader, Place, train_loader, val_loader
 
 SHOWN = 8  # validation images in the picture of a run
 
@@ -89,6 +89,8 @@ class DetectionExperiment(Experiment[DetectionConfig, DetectionTask]):
         for number, path in enumerate(expand(inputs, SUFFIXES, "image"), 1):
             with self.leaving_out_broken():
                 image = read_image(path)
+                if problem := shape_problem(path, image.shape[-2:], self.config.max_size):
+                    raise BrokenSample(problem)
                 (found,) = detect(task.net, [image.to(task.device)])
                 size = (image.shape[-2], image.shape[-1])
                 for result in coco_results(found, categories, size, file_name=str(path), image_id=number):

@@ -98,6 +98,13 @@ def size_problem(path: Path, expected: CocoImage) -> str | None:
     return None if size == (expected.width, expected.height) else _other_size(path, size, expected)
 
 
+def shape_problem(path: Path, size: Sequence[int], max_size: int) -> str | None:
+    """What the shape of an image has against being scaled to ``max_size``: its shorter side would be no pixel."""
+    if max(size) < min(size) * max_size:
+        return None
+    return f"{path}: {max(size)} pixels by {min(size)} is too thin to be scaled to max_size={max_size}; remove it"
+
+
 def _other_size(path: Path, size: tuple[int, ...], expected: CocoImage) -> str:
     return (
         f"{path}: is {size[0]} pixels wide and {size[1]} high when upright, but its annotations are for "
