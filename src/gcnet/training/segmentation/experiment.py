@@ -17,7 +17,14 @@ from gcnet.training.loading import Loader, Place, train_loader, val_loader
 from gcnet.training.run_folder import save_json
 from gcnet.training.segmentation.config import SegmentationConfig
 from gcnet.training.segmentation.labels import CITYSCAPES, label_table
-from gcnet.training.segmentation.mask_folder import MaskedImages, Pair, check_pairs, class_names, find_pairs
+from gcnet.training.segmentation.mask_folder import (
+    MaskedImageFiles,
+    MaskedImages,
+    Pair,
+    check_pairs,
+    class_names,
+    find_pairs,
+)
 from gcnet.training.segmentation.network import at_size, build_network, predict_logits
 from gcnet.training.segmentation.pictures import draw_class_iou, draw_examples, draw_prediction, save_labels
 from gcnet.training.segmentation.task import SegmentationTask, class_iou
@@ -36,11 +43,12 @@ class SegmentationExperiment(Experiment[SegmentationConfig, SegmentationTask]):
         '40 training and 2 validation images (plain layout) of 3 classes'
     """
 
+    data: MaskedImageFiles
+
     def open_data(self) -> tuple[tuple[str, ...], str]:
         """Find the files and the names of the classes, and read the headers if asked to."""
         config = self.config
-        files = find_pairs(config.data)
-        self._train, self._val = files.train, files.val
+        self.data = files = find_pairs(config.data)
         classes = _class_names(config)
         if config.ignore_index < len(classes):
             raise ValueError(
@@ -62,11 +70,11 @@ class SegmentationExperiment(Experiment[SegmentationConfig, SegmentationTask]):
 
     def train_loader(self, place: Place) -> Loader:
         """Crops, augmented, with their masks."""
-        return train_loader(self._images(self._train, TrainTransform(self.config)), self.config, place)
+        return train_loader(self._images(self.data.train, TrainTransform(self.config)), self.config, place)
 
     def val_loader(self, place: Place) -> Loader:
         """Whole images, those of one size together."""
-        images = self._images(self._val, ValTransform(self.config))
+        images = self._images(self.data.val, ValTransform(self.config))
         return val_loader(images, self.config, place, collate=by_size)
 
     def _images(self, pairs: Sequence[Pair], transform: TrainTransform | ValTransform) -> MaskedImages:
