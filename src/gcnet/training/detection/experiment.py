@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-from collections import Counter
 from collections.abc import Iterator, Sequence
+from itertools import chain, count
 from pathlib import Path
 from typing import Any
 
@@ -102,10 +102,12 @@ class DetectionExperiment(Experiment[DetectionConfig]):
 
 def _picture_names(inputs: Sequence[Path]) -> Iterator[str]:
     """A name for the picture of every image; the same name from several folders gets a number."""
-    taken: Counter[str] = Counter()
+    taken: set[str] = set()
     for path in inputs:
-        taken[path.stem] += 1
-        yield path.stem + (f"_{taken[path.stem]}" if taken[path.stem] > 1 else "") + ".jpg"
+        numbered = (f"{path.stem}_{number}" for number in count(2))
+        name = next(name for name in chain([path.stem], numbered) if name not in taken)
+        taken.add(name)
+        yield f"{name}.jpg"
 
 
 def _describe(coco: CocoAnnotations) -> str:
