@@ -200,6 +200,10 @@ def test_the_small_network_is_saved_too(tmp_path):
         ({"labels": "zero_ignore"}, "did you mean 'zero_ignored'"),
         ({"classes": ("a", "a")}, "classes=a,a"),
         ({"window_stride": (4, 4)}, "goes with window"),
+        (
+            {"window": (8, 8), "window_stride": (8, 9)},
+            r"window_stride=\(8, 9\) leaves gaps between windows of \(8, 8\)",
+        ),
         ({"window": (0, 4)}, "window="),
         ({"scale": (2.0, 0.5)}, "scale="),
         ({"mirror": 2.0}, "mirror=2.0"),

@@ -53,4 +53,9 @@ def test_figures_of_odd_shapes_and_many_classes(tmp_path):
     draw_examples(tmp_path / "examples.png", [Example(image, truth, truth.long().clamp(max=59))], names)
     draw_prediction(tmp_path / "prediction.png", image, truth, names)
     draw_class_iou(tmp_path / "iou.png", [0.5, float("nan")] * 30, names)
+    draw_prediction(
+        tmp_path / "tall.png", torch.zeros(3, 3000, 1, dtype=torch.uint8), torch.zeros(3000, 1).long(), names
+    )
+    with Image.open(tmp_path / "tall.png") as tall:
+        assert tall.height < 3000
     assert all((tmp_path / f"{name}.png").stat().st_size > 3000 for name in ("examples", "prediction", "iou"))

@@ -88,6 +88,8 @@ class SegmentationConfig(TrainingConfig):
             size = getattr(self, name)
             if size is not None and min(size) < 1:
                 raise ValueError(f"{name}={size} must be a height and a width in pixels, such as (512, 512)")
+        if self.window and any(step > extent for step, extent in zip(self.stride, self.window, strict=True)):
+            raise ValueError(f"window_stride={self.window_stride} leaves gaps between windows of {self.window}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale={self.scale} must be a range such as (0.5, 2.0)")
         if not 0 < self.max_class_share <= 1:

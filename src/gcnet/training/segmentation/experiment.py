@@ -129,7 +129,7 @@ def _class_names(config: SegmentationConfig) -> tuple[str, ...]:
     if not names:
         raise FileNotFoundError(
             f"data={config.data}: holds no classes.txt with a name per line, in the order of the labels; write one, or "
-            "give classes='sky,road,...'"
+            "give classes='sky,road,...', or labels='cityscapes_ids' for the label ids of Cityscapes"
         )
     return names
 

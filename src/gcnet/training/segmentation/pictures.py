@@ -21,6 +21,7 @@ from gcnet.training.segmentation.task import Example
 GOLDEN_TURN = 0.381966  # of the colour circle
 GREY = 128  # of pixels that are ignored
 OPACITY = 0.6
+TALLEST = 24  # inches of a prediction's picture
 LEGEND = 30  # classes that a legend names
 
 
@@ -87,7 +88,7 @@ def draw_examples(path: Path, examples: Sequence[Example], classes: Sequence[str
 def draw_prediction(path: Path, image: Tensor, labels: Tensor, classes: Sequence[str]) -> None:
     """One image under its labels, with a legend."""
     height, width = labels.shape
-    figure = Figure(figsize=(8, 8 * height / width + 0.6), dpi=110, layout="constrained")
+    figure = Figure(figsize=(8, min(8 * height / width, TALLEST) + 0.6), dpi=110, layout="constrained")
     axes = figure.subplots()
     axes.imshow(overlay(image, labels, len(classes)))
     axes.set_axis_off()
