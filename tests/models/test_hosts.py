@@ -59,6 +59,7 @@ NETWORKS = {
     ),
     "deeplab": lambda: tv("deeplabv3_resnet50", weights_backbone=None, num_classes=4, aux_loss=True),
     "video": lambda: tv("r3d_18", num_classes=4),
+    "ends_in_a_convolution": lambda: tv("s3d", num_classes=4),
 }
 
 

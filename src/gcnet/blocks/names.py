@@ -50,7 +50,7 @@ def block_spec(
     options = dict(options or {})
     if ratio is not None:
         if "ratio" not in inspect.signature(block).parameters:
-            raise ValueError(f"ratio={ratio}: block {name!r} has no hidden layer, leave ratio out")
+            raise ValueError(f"ratio={ratio}: block {name!r} has no hidden layer; leave ratio out, or give None")
         options["ratio"] = ratio
     if block.can_be_identity:
         options["init"] = init

@@ -64,12 +64,24 @@ def test_lists_are_looked_for_in_the_data(clips):
         (["clips/a.mp4"], ValueError, r"list.txt, line 1: 'clips/a.mp4' is no path of a video and a label"),
         (["clips/a.mp4 x", "clips/a.txt x"], ValueError, "line 2: 'clips/a.txt x' is no path"),
         (["clips/e.mp4 x"], FileNotFoundError, r"line 1: there is no .*/clips/e.mp4"),
+        (
+            ["clips/a.mp4 x", "clips/c.avi y", "clips/a.mp4 y"],
+            ValueError,
+            "line 3: clips/a.mp4 stands in line 1 already",
+        ),
         ([""], ValueError, "names no video"),
     ],
 )
 def test_errors_of_lists(clips, lines, error, message):
     with pytest.raises(error, match=message):
         read_list(_list(clips / "list.txt", *lines), clips)
+
+
+def test_lists_are_utf8(clips):
+    path = clips / "list.txt"
+    path.write_text("clips/a.mp4 grün", encoding="latin-1")
+    with pytest.raises(ValueError, match=r"list.txt: is no text in UTF-8"):
+        read_list(path, clips)
 
 
 def test_labels_must_agree(clips):

@@ -87,19 +87,26 @@ def read_list(path: Path, root: Path) -> dict[str, list[Path]]:
 
     Raises:
         FileNotFoundError: a video that is missing.
-        ValueError: a line without a path of a video and a label, no line at all.
+        ValueError: a line without a path of a video and a label, a video listed twice, no line at all, no UTF-8.
     """
+    try:
+        lines = path.read_text(encoding="utf-8-sig").splitlines()
+    except UnicodeDecodeError as error:
+        raise ValueError(f"{path}: is no text in UTF-8") from error
     found: dict[str, list[Path]] = {}
-    for number, line in enumerate(path.read_text(encoding="utf-8-sig").splitlines(), 1):
+    first: dict[Path, int] = {}
+    for number, line in enumerate(lines, 1):
         if not line.strip():
             continue
         parts = _LINE.fullmatch(line.strip())
         if parts is None:
             raise ValueError(f"{path}, line {number}: {line.strip()[:80]!r} is no path of a video and a label")
-        places = [folder / parts[1] for folder in (path.parent, root)]
+        places = dict.fromkeys(folder / parts[1] for folder in (path.parent, root))
         place = next((place for place in places if place.is_file()), None)
         if place is None:
             raise FileNotFoundError(f"{path}, line {number}: there is no {' and no '.join(map(str, places))}")
+        if first.setdefault(place, number) != number:
+            raise ValueError(f"{path}, line {number}: {parts[1]} stands in line {first[place]} already")
         found.setdefault(parts[2], []).append(place)
     if not found:
         raise ValueError(f"{path}: names no video")
