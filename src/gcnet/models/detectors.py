@@ -70,8 +70,7 @@ def faster_rcnn(
 
     Example:
         >>> import torch
-        >>> from gcnet.models import resnet50
-        >>> from gcnet.models.detectors import faster_rcnn
+        >>> from gcnet.models import faster_rcnn, resnet50
         >>> with torch.device("meta"):
         ...     detector = faster_rcnn(resnet50())
         >>> sum(p.numel() for p in detector.parameters())

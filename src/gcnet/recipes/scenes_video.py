@@ -17,7 +17,7 @@ def scenes_video(data: Path) -> VideoConfig:
 
     Example:
         >>> scenes_video(Path("scenes")).mirror
-        False
+        0.0
     """
     return VideoConfig(
         data=data,
@@ -29,7 +29,7 @@ def scenes_video(data: Path) -> VideoConfig:
         stride=2,
         crop=32,
         short_side=(32, 36),
-        mirror=False,  # left and right are classes
+        mirror=0.0,  # left and right are classes
         test_crop=32,
         dropout=0.0,
         epochs=10,

@@ -21,7 +21,7 @@ def settings(data: Path, **fields) -> VideoConfig:
         "crop": 16,
         "short_side": (16, 20),
         "test_crop": 16,
-        "mirror": False,
+        "mirror": 0.0,
         "workers": 0,
         "threads": 1,
         "loggers": (),

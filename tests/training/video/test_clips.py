@@ -71,7 +71,7 @@ def test_training_clips_are_random_and_reproducible(steady):
 def test_all_frames_of_a_clip_are_cropped_and_mirrored_alike(tmp_path):
     picture = np.random.default_rng(0).integers(0, 255, (24, 40, 3), dtype=np.uint8)
     path = write_video(tmp_path / "a.mkv", [picture] * 6, size=(40, 24), codec="ffv1", pixels="bgr0")
-    clips = TrainingClips([(path, 0)], settings(tmp_path, frames=6, stride=1, mirror=True))
+    clips = TrainingClips([(path, 0)], settings(tmp_path, frames=6, stride=1, mirror=0.5))
     seen = set()
     for seed in range(6):
         with seeded(seed):

@@ -60,8 +60,7 @@ class TrainingClips(Dataset[tuple[Tensor, int]]):
         self.samples = samples
         self.config = config
         self.times = ClipTimes(config.frames, config.stride, config.frame_rate)
-        mirror = [v2.RandomHorizontalFlip()] if config.mirror else []
-        self.transform = v2.Compose([v2.RandomCrop(config.crop), *mirror])
+        self.transform = v2.Compose([v2.RandomCrop(config.crop), v2.RandomHorizontalFlip(config.mirror)])
 
     def __len__(self) -> int:
         return len(self.samples)

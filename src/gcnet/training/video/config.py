@@ -28,7 +28,7 @@ class VideoConfig(TrainingConfig):
         frame_rate: frames per second in which ``stride`` is meant; None for each video's own.
         crop: height and width of training clips in pixels.
         short_side: smallest and largest short side that a training clip is scaled to before it is cropped.
-        mirror: half of the training clips are mirrored.
+        mirror: probability that a training clip is mirrored.
         test_crop: height and width of test clips, and the short side they are scaled to.
         views: clips of a video times crops of each whose probabilities are averaged in testing; published is 10x3.
         dropout: before the last layer.
@@ -47,7 +47,7 @@ class VideoConfig(TrainingConfig):
     frame_rate: float | None = None
     crop: int = 224
     short_side: tuple[int, int] = (256, 320)
-    mirror: bool = True
+    mirror: float = 0.5
     test_crop: int = 256
     views: str = "1x1"
     dropout: float = 0.5
@@ -60,6 +60,7 @@ class VideoConfig(TrainingConfig):
         check_choice("decoder", self.decoder, DECODERS)
         self.check_at_least(1, "frames", "stride", "crop", "test_crop")
         self.check_positive("frame_rate")
+        self.check_share("mirror")
         Views.parse(self.views)
         low, high = self.short_side
         if not self.crop <= low <= high:
