@@ -18,8 +18,8 @@ def read_folder(config: DetectionConfig) -> tuple[CocoAnnotations, CocoAnnotatio
 
     Raises:
         FileNotFoundError: annotations, a folder or an image that is not there.
-        ValueError: annotations that cannot be used, unless those are skipped; an image too thin to scale; categories that differ between training
-            and validation; nothing to train on or to score.
+        ValueError: annotations that cannot be used, unless those are skipped; an image too thin to scale;
+            categories that differ between training and validation; nothing to train on or to score.
     """
     if not config.data.is_dir():
         raise FileNotFoundError(f"data={config.data}: no such folder")
