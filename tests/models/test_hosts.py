@@ -13,6 +13,7 @@ from torchvision.models import resnet18, resnet50
 import gcnet
 from gcnet import models
 from gcnet.models.classifiers import resnet
+from gcnet.models.detectors import faster_rcnn
 from gcnet.models.hosts import Host, describe_host
 from gcnet.models.sameness import first_difference
 
@@ -42,6 +43,11 @@ NETWORKS = {
     "frozen": lambda: resnet((1, 1, 1, 1), norm="frozen_batch", norm_eps=0.0),
     "slow_only": lambda: models.slow_only_r50(5),
     "mask_rcnn": lambda: models.mask_rcnn(resnet((1, 1, 1, 1)), 5, min_size=(64, 96), image_mean=[0.1, 0.2, 0.3]),
+    "narrow_mask_rcnn": lambda: models.mask_rcnn(resnet((1, 1, 1, 1)), 5, channels=32, anchor_scale=6.0),
+    "narrow_mm_mask_rcnn": lambda: models.mask_rcnn(
+        resnet((1, 1, 1, 1)), 5, channels=32, anchor_scale=6.0, conventions="mmdetection2"
+    ),
+    "our_faster_rcnn": lambda: faster_rcnn(resnet18(num_classes=3), 5, channels=64, box_nms_thresh=0.3),
     "torchvision_mask_rcnn": lambda: tv("maskrcnn_resnet50_fpn", weights_backbone=None, box_nms_thresh=0.3),
     "efficientnet": lambda: tv("efficientnet_b0", num_classes=9),
     "regnet": lambda: tv("regnet_y_400mf"),

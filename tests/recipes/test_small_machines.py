@@ -15,7 +15,7 @@ from gcnet.training.scenes.make import SCENE_TASKS, make_scenes
 #: What makes a recipe quick; everything else stays as it is.
 QUICK = {
     "classification": {"image_size": 32},
-    "detection": {"image_size": (64,), "max_size": 64},
+    "detection": {"image_size": (64,), "max_size": 64, "max_detections": 5},
     "segmentation": {"resize": 64, "crop_size": (64, 64)},
     "video": {"frames": 2, "crop": 32, "short_side": (32, 32), "test_crop": 32},
 }

@@ -51,7 +51,7 @@ def test_name_and_summary_are_those_of_the_function():
 
 
 def test_unknown_recipes_name_the_nearest():
-    with pytest.raises(ValueError, match=r"no recipe 'classificaton'; did you mean classification"):
+    with pytest.raises(ValueError, match=r"no recipe 'classificaton'; did you mean 'classification'"):
         find_recipe("classificaton")
     with pytest.raises(ValueError, match=r"no recipe 'xyzzy'; gcnet recipes lists all"):
         find_recipe("xyzzy")

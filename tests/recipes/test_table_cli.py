@@ -51,7 +51,7 @@ def test_one_as_json(capsys):
 
 def test_an_unknown_name_is_one_line(capsys):
     assert recipes(["imagenet-r51"]) == 2
-    assert "did you mean imagenet-r50" in capsys.readouterr().err
+    assert "did you mean 'imagenet-r50'" in capsys.readouterr().err
 
 
 def test_the_guide_shows_this_table(capsys):

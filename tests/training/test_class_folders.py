@@ -1,6 +1,6 @@
 import pytest
 
-from gcnet.training.class_folders import expand, find_labelled
+from gcnet.training.class_folders import find_labelled
 
 
 def _files(root, *names):
@@ -48,14 +48,3 @@ def test_a_share_of_each_class_validates(tmp_path):
 def test_errors(tmp_path, files, error, message):
     with pytest.raises(error, match=message):
         find_labelled(_files(tmp_path, *files), [".mp4"], "video", 0.2)
-
-
-def test_inputs_are_files_or_folders_of_them(tmp_path):
-    root = _files(tmp_path, "in/b.mp4", "in/a.MP4", "in/c.txt", "d.odd", "none/x.txt")
-    assert [path.name for path in expand([root / "d.odd", root / "in"], [".mp4"], "video")] == [
-        "d.odd",
-        "a.MP4",
-        "b.mp4",
-    ]
-    with pytest.raises(FileNotFoundError, match="none: folder without videos"):
-        expand([root / "none"], [".mp4"], "video")

@@ -59,9 +59,6 @@ def test_killed_again_and_again(tmp_path, workers):
     if not (run / "results.json").exists():
         train(config, run)
     assert_same(run, expected)
-    assert (
-        not [path for path in (run / "checkpoints").iterdir() if path.name not in ("best.ckpt", "last.ckpt")] or kills
-    )
 
 
 def free_port():
@@ -86,10 +83,10 @@ def ranks(world):
 
 
 def test_two_processes_train_as_one(tmp_path):
-    options = {"norm": "fixed", "augment": False, "dropout": 0.0, "strategy": "ddp"}
+    options = {"norm": "fixed", "augment": False, "dropout": 0.0}
     one = train(toy_config(tmp_path, **options))
     both = [
-        in_process(toy_config(tmp_path, **options, batch_size=2), tmp_path / "two", environment)
+        in_process(toy_config(tmp_path, **options, batch_size=2, strategy="ddp"), tmp_path / "two", environment)
         for environment in ranks(2)
     ]
     for process in both:

@@ -38,6 +38,20 @@ def stop_at(monkeypatch, step):
     monkeypatch.setattr(ToyTask, "losses", losses)
 
 
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Runs without interruption, one for each set of options."""
+    runs = {}
+
+    def run(**options):
+        key = str(options)
+        if key not in runs:
+            runs[key] = train(toy_config(tmp_path_factory.mktemp("whole"), **options, save_minutes=60))
+        return runs[key]
+
+    return run
+
+
 def test_from_configuration_to_results(tmp_path, capsys):
     run = train(toy_config(tmp_path, loggers=("csv", "tensorboard")))
     assert run == tmp_path / "runs" / "001"
@@ -56,8 +70,8 @@ def test_from_configuration_to_results(tmp_path, capsys):
 
 @pytest.mark.parametrize("step", [0, 1, 5, 6, 7, 16, 17])
 @pytest.mark.parametrize("options", [{}, {"ema": 0.9}, {"accumulate": 2}], ids=["plain", "ema", "accumulate"])
-def test_going_on_gives_the_same_bits(tmp_path, monkeypatch, step, options):
-    expected = train(toy_config(tmp_path, **options, save_minutes=60))
+def test_going_on_gives_the_same_bits(tmp_path, monkeypatch, uninterrupted, step, options):
+    expected = uninterrupted(**options)
     config = toy_config(tmp_path, **options, save_minutes=0)
     with monkeypatch.context() as patched:
         stop_at(patched, step)
@@ -66,8 +80,8 @@ def test_going_on_gives_the_same_bits(tmp_path, monkeypatch, step, options):
     assert_same(train(config, tmp_path / "run"), expected)
 
 
-def test_stopped_many_times(tmp_path, monkeypatch):
-    expected = train(toy_config(tmp_path, save_minutes=60))
+def test_stopped_many_times(tmp_path, monkeypatch, uninterrupted):
+    expected = uninterrupted()
     config = toy_config(tmp_path, save_minutes=0)
     for _ in range(5):
         with monkeypatch.context() as patched:

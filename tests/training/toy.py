@@ -98,7 +98,7 @@ class ToyTask(Task):
         self.top1.reset()
 
 
-class ToyExperiment(Experiment[ToyConfig]):
+class ToyExperiment(Experiment[ToyConfig, ToyTask]):
     def open_data(self):
         return ("a", "b", "c"), f"{self.config.samples} samples"
 

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from torch import nn
-from torchvision.models.detection import MaskRCNN
+from torchvision.models.detection import FasterRCNN, MaskRCNN
 from torchvision.models.resnet import ResNet
 
 from gcnet.insertion.attach import original_class
@@ -30,9 +30,9 @@ def candidates(model: nn.Module) -> Iterator[tuple[str, dict[str, Any]]]:
 def _ours(model: Any, kind: type[nn.Module]) -> Iterator[tuple[str, dict[str, Any]]]:
     if kind is ResNet:
         yield _resnet(model)
-    elif kind is MaskRCNN:
+    elif kind in (MaskRCNN, FasterRCNN):
         body = {"name": "resnet", "options": _resnet_options(model.backbone.body, 0)}
-        yield "mask_rcnn", {"backbone": body, **detector_options(model)}
+        yield "mask_rcnn" if kind is MaskRCNN else "faster_rcnn", {"backbone": body, **detector_options(model)}
     elif kind in HEADS.values():
         body = {"name": "resnet", "options": _resnet_options(model.backbone, 0)}
         yield "segmenter", {"backbone": body, **segmenter_options(model)}
@@ -103,6 +103,6 @@ def _torchvision_options(name: str, model: Any) -> dict[str, Any]:
     layers = [
         module
         for module in without(block_paths(model), dict(model.named_modules())).values()
-        if isinstance(module, nn.Linear)
+        if isinstance(module, nn.Linear | nn.Conv2d | nn.Conv3d)  # the last one of SqueezeNet and S3D is a convolution
     ]
-    return {"num_classes": layers[-1].out_features} if layers else {}
+    return {"num_classes": layers[-1].weight.shape[0]} if layers else {}

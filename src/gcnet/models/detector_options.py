@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 from torch import nn
 
 from gcnet.models.detectors import conventions_of
+from gcnet.models.mmdetection import STRIDES
 
 
 class Option(NamedTuple):
@@ -66,7 +67,7 @@ def options_of(model: nn.Module, options: Mapping[str, Option]) -> dict[str, Any
 
 
 def detector_options(model: nn.Module) -> dict[str, Any]:
-    """Every option of :data:`OPTIONS` as ``model`` has it, and its ``conventions``.
+    """Every option of :data:`OPTIONS` as ``model`` has it, its ``conventions``, ``channels`` and ``anchor_scale``.
 
     Raises:
         AttributeError: a model that is built otherwise.
@@ -76,7 +77,11 @@ def detector_options(model: nn.Module) -> dict[str, Any]:
         >>> detector_options(mask_rcnn(resnet50(device="meta"), 7, box_nms_thresh=0.3))["box_nms_thresh"]
         0.3
     """
-    return options_of(model, OPTIONS) | {"conventions": conventions_of(model)}
+    return options_of(model, OPTIONS) | {
+        "conventions": conventions_of(model),
+        "channels": _at(model, "backbone.out_channels"),
+        "anchor_scale": _at(model, "rpn.anchor_generator.sizes")[0][0] / STRIDES[0],
+    }
 
 
 def _at(model: nn.Module, path: str) -> Any:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any
@@ -14,22 +14,36 @@ from gcnet.blocks.plain import arguments, check_bounds, fields, hints_of
 from gcnet.models.classifiers import resnet
 from gcnet.models.description import candidates
 from gcnet.models.detector_options import OPTIONS
-from gcnet.models.detectors import mask_rcnn
+from gcnet.models.detectors import faster_rcnn, mask_rcnn
 from gcnet.models.factories import TIMM_OPTIONS, TORCHVISION_OPTIONS, timm_network, torchvision_network
 from gcnet.models.inflate import inflate
 from gcnet.models.sameness import block_paths, first_difference
 from gcnet.models.segmenters import segmenter
 
-#: Family -> option -> type. The first option of the first four is required.
+_DETECTOR: Mapping[str, Any] = {
+    "backbone": dict,
+    "conventions": str,
+    "channels": int,
+    "anchor_scale": float,
+    **{name: option.kind for name, option in OPTIONS.items()},
+}
+
+#: Family -> option -> type. The first option of the first five is required.
 _HINTS: dict[str, Mapping[str, Any]] = {
     "resnet": hints_of(resnet, left_out=("device", "return")),
-    "mask_rcnn": {"backbone": dict, "conventions": str, **{name: option.kind for name, option in OPTIONS.items()}},
+    "mask_rcnn": _DETECTOR,
+    "faster_rcnn": _DETECTOR,
     "segmenter": {"backbone": dict, **hints_of(segmenter, left_out=("classifier", "return"))},
     "inflated": {"of": dict, "time_kernel": dict, "time_pool": dict},
     "torchvision": TORCHVISION_OPTIONS,
     "timm": TIMM_OPTIONS,
 }
-_REQUIRED = {"resnet": "depths", "mask_rcnn": "backbone", "segmenter": "backbone", "inflated": "of"}
+_OVER: dict[str, Callable[..., nn.Module]] = {
+    "mask_rcnn": mask_rcnn,
+    "faster_rcnn": faster_rcnn,
+    "segmenter": segmenter,
+}
+_REQUIRED = {"resnet": "depths", **dict.fromkeys(_OVER, "backbone"), "inflated": "of"}
 
 
 @dataclass(frozen=True)
@@ -38,8 +52,8 @@ class Host:
 
     Attributes:
         name: ``"resnet"`` (:func:`gcnet.models.classifiers.resnet`), ``"mask_rcnn"``
-            (:func:`gcnet.models.mask_rcnn` over the host that is its option ``backbone``), ``"segmenter"``
-            (:func:`gcnet.models.segmenter`, likewise), ``"inflated"`` (:func:`gcnet.models.inflate` of the host that is
+            (:func:`gcnet.models.mask_rcnn` over the host that is its option ``backbone``), ``"faster_rcnn"`` and
+            ``"segmenter"`` likewise, ``"inflated"`` (:func:`gcnet.models.inflate` of the host that is
             its option ``of``), ``"torchvision:NAME"`` or ``"timm:NAME"``.
         options: plain values; hosts within are given as ``{"name": ..., "options": {...}}``.
 
@@ -86,9 +100,8 @@ class Host:
         try:
             if self.name == "resnet":
                 return resnet(**options, device=device)
-            if "backbone" in options:
-                over = mask_rcnn if self.name == "mask_rcnn" else segmenter
-                return over(Host.from_dict(options.pop("backbone")).build(device), **options)
+            if self.name in _OVER:
+                return _OVER[self.name](Host.from_dict(options.pop("backbone")).build(device), **options)
             if self.name == "inflated":
                 return inflate(Host.from_dict(options.pop("of")).build(device), **options)
             return self._by_name(torch.device(device or torch.get_default_device()), options)

@@ -37,6 +37,7 @@ def scenes_detection(data: Path) -> DetectionConfig:
         lr=1e-3,
         weight_decay=0.05,
         warmup=0.5,
+        threads=1,  # two are several times slower beside other work
         clip=10.0,
     )
 

@@ -78,6 +78,6 @@ def find_recipe(name: str) -> Recipe:
     known = recipes()
     if name not in known:
         near = difflib.get_close_matches(name, known, n=3)
-        hint = f"did you mean {' or '.join(near)}? " if near else ""
+        hint = f"did you mean {' or '.join(map(repr, near))}? " if near else ""
         raise ValueError(f"there is no recipe {name!r}; {hint}gcnet recipes lists all")
     return known[name]

@@ -4,7 +4,10 @@ from importlib.util import find_spec
 
 _missing = [
     name
-    for name in ("lightning", "matplotlib", "sklearn", "tensorboard", "timm", "torchmetrics", "torchvision", "PIL")
+    for name in (
+        *("av", "faster_coco_eval", "lightning", "matplotlib", "PIL", "pydantic", "sklearn", "tensorboard"),
+        *("timm", "torchmetrics", "torchvision"),
+    )
     if find_spec(name) is None
 ]
 if _missing:

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from torch import Tensor, nn
+from torchvision import models
 
 import gcnet.models
 from gcnet.blocks.base import check_choice
@@ -69,8 +70,6 @@ def _from_timm(model: str, classes: int, weights: str | None) -> nn.Module:
 
 def from_torchvision(model: str, classes: int, weights: str | None = None) -> nn.Module:
     """Any classifier of torchvision, of images or videos; arguments and errors as for :func:`build_backbone`."""
-    from torchvision import models
-
     start = {"init_weights": True} if model in ("googlenet", "inception_v3") else {}
     net: Any = models.get_model(model, weights=None, num_classes=classes, **start)
     if weights is not None:
@@ -101,7 +100,6 @@ def _not_downloaded(error: Exception) -> ValueError:
 def _find(name: str) -> tuple[str, str]:
     """Library and model name."""
     import timm
-    from torchvision import models
 
     library, _, model = name.rpartition(":")
     known = {"torchvision": models.list_models(module=models), "timm": timm.list_models(), "gcnet": GCNET}

@@ -9,6 +9,8 @@ from pathlib import Path
 from random import Random
 from typing import TypeVar
 
+from gcnet.training.data_files import files_below
+
 _SPLITS = ("train", "training", "val", "valid", "validation", "test", "testing")
 
 Item = TypeVar("Item")
@@ -134,32 +136,13 @@ def split_classes(
     return train, val
 
 
-def expand(inputs: Sequence[Path], suffixes: Sequence[str], kind: str) -> list[Path]:
-    """The files given, and those with one of ``suffixes`` in the folders given.
-
-    Raises:
-        FileNotFoundError: a folder without such files.
-    """
-    files: list[Path] = []
-    for path in inputs:
-        inside = _inside(path, suffixes) if path.is_dir() else [path]
-        if not inside:
-            raise FileNotFoundError(f"{path}: folder without {kind}s ({', '.join(suffixes)})")
-        files += inside
-    return files
-
-
-def _inside(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    return sorted(path for path in folder.rglob("*") if path.suffix.lower() in suffixes)
-
-
 def _class_files(root: Path, suffixes: Sequence[str], kind: str) -> dict[str, list[Path]]:
     folders = sorted(path for path in root.iterdir() if path.is_dir() and not path.name.startswith("."))
     if not folders:
         raise FileNotFoundError(f"{root}: holds no class folders; expected one folder per class with its {kind}s")
     found = {}
     for folder in folders:
-        found[folder.name] = _inside(folder, suffixes)
+        found[folder.name] = files_below(folder, suffixes)
         if not found[folder.name]:
             raise FileNotFoundError(f"{folder}: class folder without {kind}s ({', '.join(suffixes)})")
     return found

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
@@ -9,6 +10,7 @@ from typing import ClassVar
 from gcnet.blocks.base import check_choice
 from gcnet.blocks.names import BLOCKS
 
+TASKS = ("classification", "detection", "segmentation", "video")
 PRECISIONS = ("auto", "32-true", "16-mixed", "bf16-mixed", "bf16-true", "64-true")
 STAGES = ("stem", "c2", "c3", "c4", "c5")
 
@@ -127,14 +129,10 @@ class TrainingConfig:
         self.check_at_least(1, "epochs", "batch_size", "accumulate", "nodes")
         self.check_at_least(0, "momentum", "weight_decay", "warmup", "warmup_steps", "workers", "devices", "threads")
         self.check_at_least(0, "seed", "save_minutes")
-        for name in ("lr", "lr_batch", "clip", "gamma"):
-            value = getattr(self, name)
-            if value is not None and not value > 0:
-                raise ValueError(f"{name}={value} must be positive")
+        self.check_positive("lr", "lr_batch", "clip", "gamma")
+        self.check_share("warmup_start")
         if self.added_lr is not None and self.added_lr < 0:
             raise ValueError(f"added_lr={self.added_lr} must not be negative; 0 keeps the blocks as they start")
-        if not 0 <= self.warmup_start <= 1:
-            raise ValueError(f"warmup_start={self.warmup_start} must lie between 0 and 1")
         if self.warmup and self.warmup_steps:
             raise ValueError(f"warmup={self.warmup} epochs and warmup_steps={self.warmup_steps}: give one of them")
         if self.ema is not None and not 0 < self.ema < 1:
@@ -147,7 +145,19 @@ class TrainingConfig:
             raise ValueError(f"stages={self.stages} and match={self.match}: give one of them, or block='none'")
 
     def check_at_least(self, least: int, *names: str) -> None:
-        """Raise ValueError unless the fields of these names are at least ``least``."""
+        """Raise ValueError unless the fields of these names are None or at least ``least``."""
+        self._check(names, lambda value: value >= least, f"be at least {least}")
+
+    def check_positive(self, *names: str) -> None:
+        """Raise ValueError unless the fields of these names are None or positive."""
+        self._check(names, lambda value: value > 0, "be positive")
+
+    def check_share(self, *names: str) -> None:
+        """Raise ValueError unless the fields of these names are None or from 0 to 1."""
+        self._check(names, lambda value: 0 <= value <= 1, "lie between 0 and 1")
+
+    def _check(self, names: tuple[str, ...], holds: Callable[[float], bool], what: str) -> None:
         for name in names:
-            if not getattr(self, name) >= least:
-                raise ValueError(f"{name}={getattr(self, name)} must be at least {least}")
+            value = getattr(self, name)
+            if value is not None and not holds(value):
+                raise ValueError(f"{name}={value} must {what}")

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import dataclasses
+import io
 from collections.abc import Sequence
+from contextlib import redirect_stdout
 from pathlib import Path
 from typing import Any
 
@@ -12,8 +14,8 @@ import torch
 from gcnet.training.checkpointing import checkpoint_path, read_checkpoint
 from gcnet.training.config import TrainingConfig
 from gcnet.training.distributed import is_first
-from gcnet.training.experiment import Experiment, open_experiment
-from gcnet.training.run import RunData, check_classes
+from gcnet.training.experiment import Experiment, check_classes, open_experiment
+from gcnet.training.run_data import RunData
 from gcnet.training.run_folder import new_run_folder, save_json
 from gcnet.training.task import Task
 from gcnet.training.trainer import build_trainer, cpu_threads, quiet_lightning
@@ -44,7 +46,7 @@ def evaluate(run: Path, config: TrainingConfig, checkpoint: str = "best") -> dic
     with cpu_threads(config.threads):
         saved = read_checkpoint(checkpoint_path(run, checkpoint))
         experiment = open_experiment(dataclasses.replace(config, weights=None))
-        check_classes(run, saved, experiment)
+        check_classes(experiment, saved["classes"], run)
         task = _trained(experiment, saved)
         folder = new_run_folder(run / "evaluations") if is_first() else run
         trainer = build_trainer(dataclasses.replace(config, loggers=(), ema=None), folder, [])
@@ -105,8 +107,9 @@ def predict(
     return path
 
 
-def _trained(experiment: Experiment[Any], checkpoint: Any) -> Task:
+def _trained(experiment: Experiment[Any, Any], checkpoint: Any) -> Task:
     """The task with the weights of a checkpoint, in eval mode."""
-    task = experiment.build_task(experiment.build_network())
+    with redirect_stdout(io.StringIO()):  # where blocks went was said when they were trained
+        task = experiment.build_task(experiment.build_network())
     task.load_state_dict(checkpoint["state_dict"])
     return task.eval()

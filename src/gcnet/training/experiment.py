@@ -3,21 +3,23 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
-from typing import Generic, TypeVar
+from typing import Any, Generic, TypeVar
 
 from torch import nn
 
 from gcnet.training.config import TrainingConfig
-from gcnet.training.loading import Loader, Place
+from gcnet.training.loading import BrokenSample, Loader, Place
 from gcnet.training.task import Task
 
 Config = TypeVar("Config", bound=TrainingConfig)
+OwnTask = TypeVar("OwnTask", bound=Task)
 
 
-class Experiment(ABC, Generic[Config]):
+class Experiment(ABC, Generic[Config, OwnTask]):
     """One configuration with its data found and checked; nothing is written or trained yet.
 
     Args:
@@ -48,7 +50,7 @@ class Experiment(ABC, Generic[Config]):
         """The network with weights and blocks, tried on one input."""
 
     @abstractmethod
-    def build_task(self, net: nn.Module) -> Task:
+    def build_task(self, net: nn.Module) -> OwnTask:
         """The Lightning module around the network."""
 
     @abstractmethod
@@ -59,12 +61,22 @@ class Experiment(ABC, Generic[Config]):
     def val_loader(self, place: Place) -> Loader:
         """Validation batches of one process."""
 
-    def write_scores(self, folder: Path, task: Task) -> dict[str, object]:
+    def write_scores(self, folder: Path, task: OwnTask) -> dict[str, object]:
         """Write pictures and tables of the last validation into ``folder``; what is returned joins results.json."""
         return {}
 
+    @contextmanager
+    def leaving_out_broken(self) -> Iterator[None]:
+        """What cannot be read inside is an error, or is printed and left out, as ``config.on_broken`` says."""
+        try:
+            yield
+        except BrokenSample as error:
+            if self.config.on_broken == "error":
+                raise
+            print(f"left out: {error}")
+
     @abstractmethod
-    def predict(self, task: Task, inputs: Sequence[Path], out: Path) -> Path:
+    def predict(self, task: OwnTask, inputs: Sequence[Path], out: Path) -> Path:
         """Predict for files of the task's kind; write ``predictions.json`` and pictures into ``out``.
 
         Args:
@@ -76,12 +88,21 @@ class Experiment(ABC, Generic[Config]):
             The path of predictions.json.
 
         Raises:
-            ValueError: a file that cannot be read, by name.
+            BrokenSample: a file that cannot be read, by name, unless it is left out.
         """
 
 
-def open_experiment(config: TrainingConfig, classes: Sequence[str] | None = None) -> Experiment[TrainingConfig]:
+def open_experiment(config: TrainingConfig, classes: Sequence[str] | None = None) -> Experiment[Any, Any]:
     """The experiment of a configuration's task; see :class:`Experiment`."""
     module = import_module(f"gcnet.training.{config.task}.experiment")
-    experiment: Experiment[TrainingConfig] = module.EXPERIMENT(config, classes)
+    experiment: Experiment[Any, Any] = module.EXPERIMENT(config, classes)
     return experiment
+
+
+def check_classes(experiment: Experiment[Any, Any], classes: Sequence[str], run: Path | None) -> None:
+    """Raise ValueError unless the data has the ``classes`` that the network of ``run`` was trained on."""
+    if tuple(classes) != experiment.classes:
+        raise ValueError(
+            f"data={experiment.config.data}: its classes are {', '.join(experiment.classes)}; {run} was trained on "
+            f"{', '.join(classes)}"
+        )

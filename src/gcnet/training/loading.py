@@ -70,8 +70,7 @@ class EpochBatches(Sampler[list[Ticket]]):
         self.epoch = 0
         self.start = 0
         if len(self) == 0:
-            together = f" times {place.world} processes" if place.world > 1 else ""
-            raise ValueError(f"batch_size={batch_size}{together} is more than the {count} training samples")
+            raise too_few_samples(count, batch_size, place)
 
     def __len__(self) -> int:
         together = self.batch_size * self.place.world
@@ -100,6 +99,12 @@ class EpochBatches(Sampler[list[Ticket]]):
         for turn in list(turns)[start:]:
             mine = batches[turn][first : first + self.batch_size]
             yield [Ticket(self.epoch, index) for index in mine.tolist()]
+
+
+def too_few_samples(count: int, batch_size: int, place: Place) -> ValueError:
+    """The error of samples that do not fill one batch of all processes."""
+    together = f" times {place.world} processes" if place.world > 1 else ""
+    return ValueError(f"batch_size={batch_size}{together} is more than the {count} training samples")
 
 
 @dataclass(frozen=True)

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import Any
 
+import torch
 from torch import nn
 
 from gcnet.blocks.names import block_spec
@@ -96,3 +98,33 @@ def apply_norm_and_frozen(net: nn.Module, config: TrainingConfig) -> None:
     elif config.norm == "fixed":
         fix_norms(net)
     freeze(net, config.frozen)
+
+
+def check_runs(net: nn.Module, shape: Sequence[int], fields: str) -> None:
+    """Run a network once, in eval mode.
+
+    Args:
+        net: in the same mode afterwards.
+        shape: of the input.
+        fields: that ask for such an input, as the error names them.
+
+    Raises:
+        ValueError: the network fails.
+
+    Example:
+        >>> check_runs(nn.Conv2d(3, 4, 3), (1, 3, 2, 2), "image_size=2")
+        Traceback (most recent call last):
+        ValueError: image_size=2: Conv2d does not run on an input of [1, 3, 2, 2] (...)
+    """
+    training = net.training
+    net.eval()
+    try:
+        with torch.no_grad():
+            net(torch.zeros(*shape))
+    except Exception as error:
+        reason = str(error).partition("\n")[0]
+        raise ValueError(
+            f"{fields}: {type(net).__name__} does not run on an input of {list(shape)} ({reason})"
+        ) from error
+    finally:
+        net.train(training)

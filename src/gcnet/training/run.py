@@ -9,15 +9,16 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from lightning.pytorch import LightningDataModule, seed_everything
+from lightning.pytorch import seed_everything
 
 from gcnet.training.checkpointing import RunCheckpoint, checkpoint_path, read_checkpoint
 from gcnet.training.config import TrainingConfig
 from gcnet.training.distributed import RUN_VARIABLE, is_first
-from gcnet.training.experiment import Experiment, open_experiment
-from gcnet.training.loading import ALONE, BrokenSample, Loader, Place
+from gcnet.training.experiment import Experiment, check_classes, open_experiment
+from gcnet.training.loading import ALONE, BrokenSample
 from gcnet.training.optimisation import describe_lr
 from gcnet.training.progress import RunProgress
+from gcnet.training.run_data import RunData
 from gcnet.training.run_folder import load_config, run_folder, save_config
 from gcnet.training.summary import Meter, closing_lines, write_results
 from gcnet.training.task import Task
@@ -65,7 +66,7 @@ def train(config: TrainingConfig, run: Path | None = None) -> Path:
         checkpoint = _last_checkpoint(config, run) if run is not None else None
         experiment = open_experiment(config if checkpoint is None else dataclasses.replace(config, weights=None))
         if checkpoint is not None:
-            check_classes(run, checkpoint, experiment)
+            check_classes(experiment, checkpoint["classes"], run)
         seed_everything(config.seed, verbose=False)
         task = experiment.build_task(experiment.build_network())
         experiment.train_loader(ALONE)  # says now, not in the middle, that there is too little data
@@ -84,7 +85,7 @@ def train(config: TrainingConfig, run: Path | None = None) -> Path:
 def _train_in(
     run: Path,
     config: TrainingConfig,
-    experiment: Experiment[Any],
+    experiment: Experiment[Any, Any],
     task: Task,
     checkpoint: Mapping[str, Any] | None,
 ) -> None:
@@ -121,48 +122,6 @@ def _train_in(
         print(closing_lines(run, task, meter))
 
 
-class RunData(LightningDataModule):
-    """The loaders of an experiment, in the place of this process; after an interruption they go on where they were."""
-
-    def __init__(self, experiment: Experiment[Any]) -> None:
-        super().__init__()
-        self.experiment = experiment
-        self._train: Loader | None = None
-        self._val: Loader | None = None
-        self._resumed: dict[str, Any] | None = None
-
-    def train_dataloader(self) -> Loader:
-        """Training batches."""
-        self._train = self.experiment.train_loader(self._place())
-        if self._resumed is not None:
-            self._train.load_state_dict(self._resumed)
-        return self._train
-
-    def val_dataloader(self) -> Loader:
-        """Validation batches."""
-        self._val = self.experiment.val_loader(self._place())
-        return self._val
-
-    def state_dict(self) -> dict[str, Any]:
-        """How far the training batches are; part of the checkpoint."""
-        return {} if self._train is None else self._train.state_dict()
-
-    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Make the next loader go on there: Lightning asks for it before it restores its own loops."""
-        self._resumed = state_dict
-
-    @property
-    def broken(self) -> list[str]:
-        """What was wrong with the samples left out, each once."""
-        loaders = [loader for loader in (self._train, self._val) if loader is not None]
-        return list(dict.fromkeys(message for loader in loaders for message in loader.broken))
-
-    def _place(self) -> Place:
-        if self.trainer is None:
-            raise RuntimeError("RunData gives loaders to a Trainer, which sets itself here")
-        return Place(self.trainer.global_rank, self.trainer.world_size)
-
-
 def _last_checkpoint(config: TrainingConfig, run: Path) -> Mapping[str, Any] | None:
     """The checkpoint to go on from, None if the run has none yet; raises unless it can go on under ``config``."""
     if not (run / "config.json").exists():
@@ -193,20 +152,6 @@ def _last_checkpoint(config: TrainingConfig, run: Path) -> Mapping[str, Any] | N
     if finished > config.epochs or (finished == config.epochs and (run / "results.json").exists()):
         raise ValueError(f"epochs={config.epochs}: {run} has finished {finished}; ask for more to go on")
     return checkpoint
-
-
-def check_classes(run: Path | None, checkpoint: Mapping[str, Any], experiment: Experiment[Any]) -> None:
-    """Raise ValueError unless the data has the classes that the network was trained on.
-
-    Example:
-        >>> check_classes(Path("runs/001"), checkpoint, experiment)  # doctest: +SKIP
-        ValueError: data=photos: its classes are cat, dog; runs/001 was trained on bird, cat
-    """
-    if tuple(checkpoint["classes"]) != experiment.classes:
-        raise ValueError(
-            f"data={experiment.config.data}: its classes are {', '.join(experiment.classes)}; {run} was trained on "
-            f"{', '.join(checkpoint['classes'])}"
-        )
 
 
 def _hint(run: Path) -> str:

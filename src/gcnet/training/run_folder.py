@@ -13,10 +13,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from gcnet.blocks.base import check_choice
 from gcnet.files import whole_file
-from gcnet.training.config import TrainingConfig
+from gcnet.training.config import TASKS, TrainingConfig
 from gcnet.training.distributed import RUN_VARIABLE, is_first, started_from_outside
-
-TASKS = ("classification", "detection", "segmentation", "video")
 
 
 def new_run_folder(root: Path) -> Path:

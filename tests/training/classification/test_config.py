@@ -14,7 +14,7 @@ from gcnet.recipes.classification import classification
     ("options", "message"),
     [
         ({"image_size": 0}, "image_size=0"),
-        ({"test_size": 0}, "test_size=0 .* or None"),
+        ({"test_size": 0}, "test_size=0 must be at least 1"),
         ({"test_resize": -1}, "test_resize=-1"),
         ({"test_resize": 90}, "test_resize=90 must be at least the 96 pixels"),
         ({"interpolation": "bicubik"}, "did you mean 'bicubic'"),

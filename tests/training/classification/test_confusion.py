@@ -8,7 +8,13 @@ from PIL import Image
 
 pytest.importorskip("matplotlib")
 
-from gcnet.training.classification.confusion import LARGEST, confusion_figure, most_confused, write_classes
+from gcnet.training.classification.confusion import (
+    LARGEST,
+    confusion_figure,
+    most_confused,
+    write_classes,
+    write_confusion,
+)
 
 
 def test_table_names_the_commonest_mistake(tmp_path):
@@ -21,6 +27,12 @@ def test_table_names_the_commonest_mistake(tmp_path):
     assert float(rows[0]["accuracy"]) == pytest.approx(5 / 9, abs=1e-6)
     assert (rows[1]["accuracy"], rows[1]["mistaken for"]) == ("1.0", "")
     assert (rows[2]["images"], rows[2]["accuracy"]) == ("0", "")
+
+
+def test_a_class_without_samples_has_no_accuracy(tmp_path):
+    accuracies = write_confusion(tmp_path, torch.tensor([[3, 1], [0, 0]]), ("a", "b"))
+    assert accuracies == {"a": 0.75, "b": None}
+    assert {path.name for path in tmp_path.iterdir()} == {"classes.csv", "confusion.png"}
 
 
 def test_most_confused_pairs_come_first():

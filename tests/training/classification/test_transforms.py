@@ -10,7 +10,8 @@ from PIL import Image
 pytest.importorskip("lightning")
 
 from gcnet.recipes.classification import classification
-from gcnet.training.classification.transforms import MEAN, STD, PixelJitter, train_transform, val_transform
+from gcnet.training.classification.transforms import PixelJitter, train_transform, val_transform
+from gcnet.training.images import MEAN, STD
 from tests.training.classification.photos import picture
 
 PLAIN = {"crop_scale": (1.0, 1.0), "crop_ratio": (1.0, 1.0), "mirror": 0.0, "image_size": 24}

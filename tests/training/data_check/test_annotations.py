@@ -70,3 +70,16 @@ def test_boxes(box, expected):
 )
 def test_masks(segmentation, expected):
     assert findings(bbox=BOX, segmentation=segmentation) == [expected]
+
+
+@pytest.mark.parametrize(
+    "segmentation", [[[None] * 6], {"size": [20, 30]}, {"size": [20, 30], "counts": [-1, 601]}, [1, 2, 3, 4, 5, 6]]
+)
+def test_masks_of_no_known_form(segmentation):
+    (finding,) = annotation_findings({"bbox": BOX, "segmentation": segmentation}, 30, 20)
+    assert finding == (True, "unusable mask", "its segmentation is neither polygons nor run lengths")
+
+
+def test_area_has_to_be_a_number():
+    assert findings(bbox=BOX, segmentation=SQUARE, area="20") == [(True, "unusable area")]
+    assert findings(bbox=BOX, segmentation=SQUARE, area=None) == []

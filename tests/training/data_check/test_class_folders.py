@@ -122,3 +122,22 @@ def test_unused_files(photos):
     (photos / "train" / "notes.txt").write_text("mine")
     (photos / "train" / ".hidden").write_text("mine")
     assert warnings(check_data(photos)) == [("unused file", "train/notes.txt")]
+
+
+@pytest.mark.parametrize("linked", ["train", "train/darker"])
+def test_linked_folders_are_read(photos, tmp_path, linked):
+    elsewhere = tmp_path / "elsewhere"
+    (photos / linked).rename(elsewhere)
+    (photos / linked).symlink_to(elsewhere)
+    picture = first(photos / "train" / "darker")
+    picture.write_bytes(b"")
+    assert errors(check_data(photos)) == [("unreadable image", picture.relative_to(photos).as_posix())]
+
+
+def test_folders_of_links_alone_are_recognised(photos, tmp_path):
+    root = tmp_path / "linked"
+    root.mkdir()
+    for split in ("train", "val"):
+        (root / split).symlink_to(photos / split)
+    report = check_data(root)
+    assert (report.task, report.errors, report.counts["train images"]) == ("classification", [], 12)

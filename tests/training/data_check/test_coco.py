@@ -121,6 +121,28 @@ def test_folders_named_by_year(root):
     assert (report.errors, report.warnings) == ([], [])
 
 
+@pytest.mark.parametrize(
+    ("kind", "field", "value", "message"),
+    [
+        ("images", "id", [1], r"images[0] has id [1], which is no whole number"),
+        ("images", "file_name", 5, "images[0] has file_name 5, which is no text"),
+        ("images", "width", "64", "images[0] has width '64', which is no whole number"),
+        ("categories", "id", None, "categories[0] has id None, which is no whole number"),
+        ("annotations", "image_id", {}, "has image_id {}, which is no number"),
+        ("annotations", "category_id", [1], "has category_id [1], which is no number"),
+    ],
+)
+def test_fields_of_the_wrong_kind(root, kind, field, value, message):
+    change(root, lambda content: content[kind][0].update({field: value}))
+    assert message in [problem.message for problem in check_data(root).errors]
+
+
+@pytest.mark.parametrize("name", ["images", "categories"])
+def test_nothing_listed(root, name):
+    change(root, lambda content: content[name].clear())
+    assert f"lists no {name}" in [problem.message for problem in check_data(root).errors]
+
+
 def test_annotations_beside_the_images(root):
     for split in ("train", "val"):
         (root / "annotations" / f"instances_{split}.json").rename(root / split / "_annotations.coco.json")

@@ -33,6 +33,12 @@ def test_files_without_partner(root):
     ]
 
 
+def test_two_images_of_one_name_share_a_mask(root):
+    shutil.copy(root / "train/images/00000.png", root / "train/images/00000.tif")
+    shutil.move(root / "train/masks/00001.png", root / "train/masks/00001.PNG")  # found in either case
+    assert errors(check_data(root)) == [("same name twice", "train/images/00000.tif")]
+
+
 def test_broken_files(root):
     for path, length in (("train/images/00000.png", 2000), ("train/masks/00001.png", 60)):
         (root / path).write_bytes((root / path).read_bytes()[:length])

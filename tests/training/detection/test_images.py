@@ -62,7 +62,7 @@ def test_a_broken_file_is_named(root):
     (root / "train/1.png").write_bytes(b"no picture")
     with pytest.raises(BrokenSample, match=r"1\.png: cannot be decoded"):
         training(root)[0]
-    assert "is no image" in size_problem(root / "train/1.png", CocoImage(1, "1.png", 64, 48))
+    assert "cannot be read as an image" in size_problem(root / "train/1.png", CocoImage(1, "1.png", 64, 48))
 
 
 def test_another_size_than_annotated(root):

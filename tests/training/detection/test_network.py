@@ -37,6 +37,17 @@ def test_masks_or_boxes(tmp_path):
     assert type(build_detector(config(tmp_path, masks=False), 3)).__name__ == "FasterRCNN"
 
 
+@pytest.mark.parametrize("masks", [True, False])
+def test_what_is_trained_can_be_saved_and_loaded(tmp_path, masks):
+    net = build_detector(config(tmp_path, masks=masks, anchor_scale=4.0, norm="fixed"), 3).eval()
+    images = [torch.rand(3, 64, 80)]
+    again = gcnet.load(gcnet.save(net, tmp_path / "detector.safetensors"))
+    assert blocks(again) == blocks(net)
+    with torch.no_grad():
+        for ours, theirs in zip(net(images)[0].values(), again.eval()(images)[0].values(), strict=True):
+            assert torch.equal(ours, theirs)
+
+
 def test_anchors_of_another_scale(tmp_path):
     for conventions in ("torchvision", "mmdetection1", "mmdetection2"):
         net = build_detector(config(tmp_path, conventions=conventions, anchor_scale=4.0), 3)

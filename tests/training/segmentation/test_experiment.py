@@ -95,6 +95,9 @@ def test_prediction(scenes, tmp_path):
     (tmp_path / "no.jpg").write_bytes(b"x")
     with pytest.raises(ValueError, match=r"no\.jpg: cannot be decoded"):
         predict(run, load_config(run), [tmp_path / "no.jpg"], tmp_path / "out")
+    skipping = dataclasses.replace(load_config(run), on_broken="skip")
+    written = json.loads(predict(run, skipping, [tmp_path / "no.jpg", odd], tmp_path / "out").read_text())
+    assert [entry["file"] for entry in written["images"]] == [str(odd)]
 
 
 def test_a_run_in_two_parts_is_the_same_to_the_bit(scenes, tmp_path):

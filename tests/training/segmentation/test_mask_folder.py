@@ -163,7 +163,7 @@ def test_headers_tell_before_training(folder):
     check_pairs(pairs)
     write(folder / "masks" / "0.png", 6, 9)
     write(folder / "masks" / "2.png", 6, 8, mode="RGB")
-    with pytest.raises(ValueError, match=r"0\.png: its size \(6, 9\) differs .*; 1 more pairs"):
+    with pytest.raises(ValueError, match=r"0\.png: its size \(6, 9\) differs .*; 1 more files"):
         check_pairs(pairs)
 
 

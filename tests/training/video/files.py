@@ -20,8 +20,10 @@ def write_video(
     pixels: str = "yuv420p",
     milliseconds: Sequence[int] | None = None,
     container: dict[str, str] | None = None,
+    encoder: dict[str, str] | None = None,
+    first: int = 0,
 ) -> Path:
-    """Frames of one grey each, or the frames [T, H, W, 3] themselves, at 25 per second or the given times."""
+    """Frames of one grey each, or the frames [T, H, W, 3] themselves, at given times or 25 a second from ``first``."""
     path.parent.mkdir(parents=True, exist_ok=True)
     width, height = size
     options = {"g": "8"}
@@ -29,6 +31,7 @@ def write_video(
         options["bf"] = "2"  # frames are stored in another order than they are shown in
     if codec == "libx264":
         options |= {"crf": "0", "preset": "ultrafast"}
+    options |= encoder or {}
     with av.open(path, "w", options=container or {}) as file:
         stream = file.add_stream(codec, rate=25, options=options)
         stream.width, stream.height, stream.pix_fmt = width, height, pixels
@@ -39,6 +42,8 @@ def write_video(
             frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
             if milliseconds:
                 frame.pts, frame.time_base = milliseconds[index], Fraction(1, 1000)
+            elif first:
+                frame.pts, frame.time_base = first + index, Fraction(1, 25)
             file.mux(stream.encode(frame))
         file.mux(stream.encode())
     return path

@@ -50,6 +50,24 @@ def test_frames_are_the_ones_asked_for(tmp_path, decoder, name, codec, pixels):
         assert (_greys(video, indices, decoder) - expected).abs().max() <= 6  # lossy, greys are 12 apart
 
 
+@pytest.mark.parametrize(
+    ("name", "codec", "encoder"),
+    [
+        ("a.mpg", "mpeg1video", {"bf": "2", "g": "12"}),
+        ("a.avi", "libx264", {"bf": "3", "g": "12", "preset": "medium", "crf": "23"}),
+    ],
+)
+def test_frames_in_containers_without_reliable_times(tmp_path, name, codec, encoder):
+    noise = np.random.default_rng(0).integers(256, size=(60, 6, 8, 3), dtype=np.uint8).repeat(8, 1).repeat(8, 2)
+    path = write_video(tmp_path / name, noise, size=(64, 48), codec=codec, encoder=encoder)
+    with av.open(str(path)) as container:
+        decoded = [frame.to_ndarray(format="rgb24") for frame in container.decode(video=0)]
+    video = scan(path)
+    for index in range(60):
+        frame = read_frames(video, [index], decoder="pyav")[0].permute(1, 2, 0).numpy()
+        np.testing.assert_array_equal(frame, decoded[index])
+
+
 @both
 def test_frames_of_uneven_times(tmp_path, decoder):
     times = [0, 40, 80, 1000, 1040, 2000, 3600]
@@ -112,6 +130,24 @@ def test_a_broken_tail_leaves_the_part_before_it(tmp_path, decoder, name, contai
     kept = [index for index in range(len(video)) if video.stamps[index] == video.stamps[0] + index * video.stamps[1]]
     assert torch.equal(read_frames(video, kept[:8], decoder=decoder), whole[:8])
     assert read_frames(video, range(len(video)), decoder=decoder).shape == (len(video), 3, 32, 32)
+
+
+def test_a_recording_that_starts_between_key_frames(tmp_path):
+    path = write_video(tmp_path / "a.ts", [*GREYS, *GREYS])
+    content = path.read_bytes()
+    start = len(content) // 3 // 188 * 188
+    path.write_bytes(content[:376] + content[start:])
+    video = scan(path)
+    assert 8 < len(video) < 40
+    expected = torch.tensor(GREYS * 2, dtype=torch.float)[-len(video) :]
+    assert (_greys(video, range(len(video))) - expected).abs().max() <= 1
+
+
+def test_frames_cut_off_by_an_edit_list(tmp_path):
+    """Nothing is missing of a clip that was cut without encoding it again."""
+    video = scan(write_video(tmp_path / "a.mp4", first=-3))
+    assert (len(video), video.missing) == (17, 0)
+    assert (_greys(video, [0, 16]) - torch.tensor([GREYS[3], GREYS[19]])).abs().max() <= 1
 
 
 def test_what_is_no_video_is_named(tmp_path):

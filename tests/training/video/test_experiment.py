@@ -67,7 +67,7 @@ def test_predictions(data, run, tmp_path):
     assert [entry["missing_frames"] for entry in found[:2]] == [0, 0]
     assert found[2]["frames"] + found[2]["missing_frames"] == 30
     assert found[2]["missing_frames"] > 0
-    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"001_4.png", "002_5.png", "003_short.png"}
+    assert {path.name for path in (tmp_path / "out").glob("*.png")} == {"0001_4.png", "0002_5.png", "0003_short.png"}
     with pytest.raises(BrokenSample, match=r"sound.wav: has no video stream"):
         predict(run, load_config(run), [write_sound(tmp_path / "sound.wav")], tmp_path / "out")
 
@@ -103,5 +103,5 @@ def test_broken_videos_are_left_out_on_request(data, tmp_path):
 
 
 def test_clips_too_small_for_the_network(data):
-    with pytest.raises(ValueError, match=r"crop=16, frames=1: i3d_r18 does not run on such clips"):
+    with pytest.raises(ValueError, match=r"crop=16, frames=1: ResNet does not run on an input of"):
         VideoExperiment(settings(data, backbone="i3d_r18", frames=1)).build_network()

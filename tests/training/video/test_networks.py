@@ -90,6 +90,12 @@ def test_dropout_leaves_names_and_kind_alone(tmp_path, clip):
     assert 0.8 < (features[0] == 0).float().mean() < 1
 
 
+def test_dropout_before_a_last_layer_that_is_a_convolution(tmp_path):
+    net = video_network(settings(tmp_path, backbone="s3d", block="none", stages=(), dropout=0.5), 3)
+    assert last_layer(net) is net.classifier[1]
+    assert net.classifier[1].out_channels == 3
+
+
 def test_unknown_and_unfit(tmp_path):
     with pytest.raises(ValueError, match="did you mean 'slow_only_r18'"):
         video_network(settings(tmp_path, backbone="slowonly_r18"), 3)

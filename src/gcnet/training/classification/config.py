@@ -70,21 +70,15 @@ class ClassificationConfig(TrainingConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         check_choice("interpolation", self.interpolation, ("bilinear", "bicubic"))
-        self.check_at_least(1, "image_size", "shard_lanes", "shard_buffer")
+        self.check_at_least(1, "image_size", "test_size", "test_resize", "shard_lanes", "shard_buffer")
         self.check_at_least(0, "pixel_jitter", "mixup", "cutmix")
-        for name in ("test_size", "test_resize"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name}={value} must be at least 1, or None")
         if self.resize < self.crop:
             raise ValueError(f"test_resize={self.test_resize} must be at least the {self.crop} pixels that are cut out")
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction={self.val_fraction} must lie between 0 and 1")
         if not 0 <= self.label_smoothing < 1:
             raise ValueError(f"label_smoothing={self.label_smoothing} must be at least 0 and below 1")
-        for name in ("mirror", "erasing", "colour_jitter"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
+        self.check_share("mirror", "erasing", "colour_jitter")
         if not 0 <= self.rotation <= 180:
             raise ValueError(f"rotation={self.rotation} must lie between 0 and 180 degrees")
         for name in ("crop_scale", "crop_ratio"):

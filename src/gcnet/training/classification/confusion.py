@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Sequence
+from math import isnan
 from pathlib import Path
 
 import torch
@@ -11,9 +12,29 @@ from matplotlib.figure import Figure
 from torch import Tensor
 
 from gcnet.files import whole_file
-from gcnet.training.classification.task import class_accuracy
 
 LARGEST = 30  # classes of which names and cells can be read in one picture
+
+
+def write_confusion(folder: Path, confusion: Tensor, classes: Sequence[str]) -> dict[str, float | None]:
+    """Write ``classes.csv`` and ``confusion.png``; return the accuracy of every class, None of one without samples."""
+    write_classes(folder / "classes.csv", confusion, classes)
+    confusion_figure(folder / "confusion.png", confusion, classes)
+    accuracies = zip(classes, class_accuracy(confusion).tolist(), strict=True)
+    return {name: None if isnan(accuracy) else accuracy for name, accuracy in accuracies}
+
+
+def class_accuracy(confusion: Tensor) -> Tensor:
+    """Share of the samples of each class that were recognised; NaN for a class without samples.
+
+    Args:
+        confusion: counts [classes, classes], true classes by predicted ones.
+
+    Example:
+        >>> class_accuracy(torch.tensor([[3, 1], [0, 2]]))
+        tensor([0.7500, 1.0000], dtype=torch.float64)
+    """
+    return confusion.diag().double() / confusion.sum(1).double()
 
 
 def write_classes(path: Path, confusion: Tensor, classes: Sequence[str]) -> None:
@@ -71,7 +92,7 @@ def confusion_figure(path: Path, confusion: Tensor, classes: Sequence[str]) -> N
         percent = f"{100 * shares[row, column]:.0f}"
         axes.text(column, row, percent, ha="center", va="center", color=colour, fontsize=7)
     figure.colorbar(picture, ax=axes, shrink=0.8, format=lambda share, _: f"{share:.0%}", label="of the true class")
-    figure.savefig(path)
+    figure.savefig(path, bbox_inches="tight")
 
 
 def most_confused(confusion: Tensor, count: int) -> list[int]:

@@ -2,35 +2,30 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Sequence
-from math import isnan
 from pathlib import Path
 from typing import Any
 
-import torch
 from torch import nn
 
-from gcnet.files import whole_file
 from gcnet.training import loading
-from gcnet.training.class_folders import expand
 from gcnet.training.classification.config import ClassificationConfig
-from gcnet.training.classification.confusion import confusion_figure, write_classes
+from gcnet.training.classification.confusion import write_confusion
 from gcnet.training.classification.data import find_data
+from gcnet.training.classification.image_folder import LabelledImages
 from gcnet.training.classification.image_source import ImageSource
-from gcnet.training.classification.images import SUFFIXES, LabelledImages, read_image
 from gcnet.training.classification.pictures import MOST, contact_sheet
-from gcnet.training.classification.task import ClassificationTask, class_accuracy
+from gcnet.training.classification.task import ClassificationTask, likeliest
 from gcnet.training.classification.transforms import train_transform, val_transform
+from gcnet.training.data_files import expand
 from gcnet.training.experiment import Experiment
+from gcnet.training.images import SUFFIXES, read_image
 from gcnet.training.loading import Loader, Place
-from gcnet.training.network import classifier
-from gcnet.training.task import Task
-
-LISTED = 5  # classes in a prediction
+from gcnet.training.network import check_runs, classifier
+from gcnet.training.run_folder import save_json
 
 
-class ClassificationExperiment(Experiment[ClassificationConfig]):
+class ClassificationExperiment(Experiment[ClassificationConfig, ClassificationTask]):
     """Images in folders, shards or Hugging Face data sets; a classifier with or without blocks."""
 
     data: ImageSource
@@ -51,7 +46,7 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
         net = classifier(self.config, len(self.classes))
         for name, size in (("image_size", self.config.image_size), ("test_size", self.config.test_size)):
             if size is not None:
-                _check_runs(net, name, size)
+                check_runs(net, (2, 3, size, size), f"{name}={size}")
         return net
 
     def build_task(self, net: nn.Module) -> ClassificationTask:
@@ -74,20 +69,16 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
         """Every validation image once, over all processes."""
         return self.data.val_loader(val_transform(self.config), self.config, place)
 
-    def write_scores(self, folder: Path, task: Task) -> dict[str, object]:
+    def write_scores(self, folder: Path, task: ClassificationTask) -> dict[str, object]:
         """Write ``classes.csv`` and ``confusion.png`` of the last validation; return the accuracy of every class.
 
         That of a class without images is None.
         """
-        assert isinstance(task, ClassificationTask)
         if task.confusion is None:
             return {}
-        write_classes(folder / "classes.csv", task.confusion, self.classes)
-        confusion_figure(folder / "confusion.png", task.confusion, self.classes)
-        accuracies = zip(self.classes, class_accuracy(task.confusion).tolist(), strict=True)
-        return {"per_class": {name: None if isnan(accuracy) else accuracy for name, accuracy in accuracies}}
+        return {"per_class": write_confusion(folder, task.confusion, self.classes)}
 
-    def predict(self, task: Task, inputs: Sequence[Path], out: Path) -> Path:
+    def predict(self, task: ClassificationTask, inputs: Sequence[Path], out: Path) -> Path:
         """Write the likeliest classes of every image into ``predictions.json``, a sheet of them into predictions.png.
 
         Args:
@@ -103,36 +94,15 @@ class ClassificationExperiment(Experiment[ClassificationConfig]):
         found = []
         numbered = LabelledImages([(path, number) for number, path in enumerate(files)], val_transform(self.config))
         loader = loading.val_loader(numbered, self.config)
-        with torch.inference_mode():
-            for images, numbers in loader:
-                likeliest = task(images.to(task.device)).float().softmax(1).topk(min(LISTED, len(task.classes)))
-                for number, *answer in zip(numbers.tolist(), *(part.tolist() for part in likeliest), strict=True):
-                    classes = [
-                        {"class": task.classes[index], "probability": probability}
-                        for probability, index in zip(*answer, strict=True)
-                    ]
-                    found.append({"file": str(files[number]), "classes": classes})
-        path = out / "predictions.json"
-        with whole_file(path) as partial:
-            partial.write_text(json.dumps(found, indent=2) + "\n")
+        for images, numbers in loader:
+            probabilities = task(images.to(task.device)).float().softmax(1)
+            for number, row in zip(numbers.tolist(), probabilities, strict=True):
+                found.append({"file": str(files[number]), "classes": likeliest(row, self.classes)})
+        save_json(out / "predictions.json", found)
         for message in loader.broken:
             print(f"left out: {message}")
         _draw(out / "predictions.png", found)
-        return path
-
-
-def _check_runs(net: nn.Module, name: str, size: int) -> None:
-    """Raise ValueError unless the network takes images of this size, which the field ``name`` asks for."""
-    training = net.training
-    net.eval()
-    try:
-        with torch.no_grad():
-            net(torch.zeros(2, 3, size, size))
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"{name}={size}: {type(net).__name__} does not run on such images ({reason})") from error
-    finally:
-        net.train(training)
+        return out / "predictions.json"
 
 
 def _draw(path: Path, found: Sequence[dict[str, Any]]) -> None:
@@ -142,8 +112,8 @@ def _draw(path: Path, found: Sequence[dict[str, Any]]) -> None:
         picture = read_image(Path(prediction["file"]))
         picture.thumbnail((200, 200))
         pictures.append(picture)
-        likeliest = prediction["classes"][0]
-        captions.append(f"{likeliest['class']}  {likeliest['probability']:.0%}")
+        first = prediction["classes"][0]
+        captions.append(f"{first['class']}  {first['probability']:.0%}")
     title = f"the first {MOST} of {len(found)} images" if len(found) > MOST else f"{len(found)} images"
     contact_sheet(path, pictures, captions, title)
 

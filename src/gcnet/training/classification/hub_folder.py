@@ -13,8 +13,9 @@ from torch.utils.data import Dataset
 from gcnet.blocks.base import check_choice
 from gcnet.training.class_folders import split_classes
 from gcnet.training.classification.config import ClassificationConfig
-from gcnet.training.classification.image_source import IndexedSource
-from gcnet.training.classification.images import Transform, check_all, header_problem, read_image
+from gcnet.training.classification.image_source import IndexedSource, Transform
+from gcnet.training.data_files import check_all
+from gcnet.training.images import header_problem, read_image
 from gcnet.training.loading import BrokenSample
 
 _SAVED = ("dataset_dict.json", "state.json")

@@ -2,11 +2,48 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
+from torch import Tensor
+from torch.utils.data import Dataset
+
 from gcnet.training.class_folders import Labelled, find_labelled
-from gcnet.training.classification.image_source import IndexedSource
-from gcnet.training.classification.images import SUFFIXES, LabelledImages, Transform, check_headers
+from gcnet.training.classification.image_source import IndexedSource, Transform
+from gcnet.training.data_files import check_all
+from gcnet.training.images import SUFFIXES, header_problem, read_image
+
+
+class LabelledImages(Dataset[tuple[Tensor, int]]):
+    """Images [3, H, W] as ``transform`` makes them from files, and their labels.
+
+    Args:
+        samples: files and labels.
+        transform: picture to tensor.
+
+    Raises:
+        BrokenSample: on reading, a file that cannot be decoded, by name.
+
+    Example:
+        >>> from PIL import Image
+        >>> from torchvision.transforms.v2.functional import pil_to_tensor
+        >>> path = getfixture("tmp_path") / "grey.png"
+        >>> Image.new("L", (3, 2), 7).save(path)
+        >>> image, label = LabelledImages([(path, 4)], pil_to_tensor)[0]
+        >>> image.shape, label
+        (torch.Size([3, 2, 3]), 4)
+    """
+
+    def __init__(self, samples: Sequence[tuple[Path, int]], transform: Transform) -> None:
+        self.samples = samples
+        self.transform = transform
+
+    def __len__(self) -> int:
+        return len(self.samples)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, int]:
+        path, label = self.samples[index]
+        return self.transform(read_image(path)), label
 
 
 class ImageFolder(IndexedSource):
@@ -27,7 +64,8 @@ class ImageFolder(IndexedSource):
 
     def check(self) -> None:
         """Read the header of every file."""
-        check_headers([path for path, _ in self.files.train + self.files.val])
+        paths = [path for path, _ in self.files.train + self.files.val]
+        check_all(lambda path: header_problem(path, str(path)), paths)
 
     def dataset(self, split: str, transform: Transform) -> LabelledImages:
         """Pairs of image and label by index."""

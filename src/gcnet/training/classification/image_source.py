@@ -3,12 +3,17 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import Any
+
+from PIL import Image
+from torch import Tensor
 
 from gcnet.training import loading
 from gcnet.training.classification.config import ClassificationConfig
-from gcnet.training.classification.images import Transform
 from gcnet.training.loading import ALONE, Loader, Place
+
+Transform = Callable[[Image.Image], Tensor]
 
 
 class ImageSource(ABC):

@@ -10,9 +10,10 @@ from torch import Tensor
 from torch.utils.data import Dataset, default_collate
 
 from gcnet.training.classification.config import ClassificationConfig
-from gcnet.training.classification.images import Transform, read_image
+from gcnet.training.classification.image_source import Transform
 from gcnet.training.classification.shard_order import ShardPlan
 from gcnet.training.classification.shard_samples import RawSample, describe, image_bytes, label_text, read_shard
+from gcnet.training.images import read_image
 from gcnet.training.loading import BrokenSample, Collate, Collated, EpochBatches, Loader, Ticket
 from gcnet.training.randomness import mix, seeded
 

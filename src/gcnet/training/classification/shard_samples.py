@@ -17,7 +17,7 @@ from typing import Any
 from webdataset.gopen import gopen
 from webdataset.tariterators import group_by_keys, tar_file_expander
 
-from gcnet.training.classification.images import SUFFIXES
+from gcnet.training.images import SUFFIXES
 from gcnet.training.loading import BrokenSample
 
 RawSample = Mapping[str, Any]

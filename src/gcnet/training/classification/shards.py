@@ -14,12 +14,12 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from gcnet.files import whole_file
 from gcnet.training.classification.config import ClassificationConfig
-from gcnet.training.classification.image_source import ImageSource
-from gcnet.training.classification.images import Transform, header_problem
+from gcnet.training.classification.image_source import ImageSource, Transform
 from gcnet.training.classification.shard_loading import ShardBatches, shard_loader
 from gcnet.training.classification.shard_order import ShardPlan
 from gcnet.training.classification.shard_samples import RawSample, describe, image_bytes, label_text, read_shard
-from gcnet.training.loading import ALONE, BrokenSample, Loader, Place
+from gcnet.training.images import header_problem
+from gcnet.training.loading import ALONE, BrokenSample, Loader, Place, too_few_samples
 
 SIZES, CLASSES = "sizes.json", "classes.txt"
 
@@ -55,10 +55,7 @@ class Shards(ImageSource):
         plan = self._plan(self.train, config, place)
         plan = replace(plan, seed=config.seed, buffer=max(1, config.shard_buffer // config.shard_lanes))
         if not plan.batches:
-            together = f" times {place.world} processes" if place.world > 1 else ""
-            raise ValueError(
-                f"batch_size={config.batch_size}{together} is more than the {sum(plan.counts)} training samples"
-            )
+            raise too_few_samples(sum(plan.counts), config.batch_size, place)
         return shard_loader(ShardBatches(tuple(self.train), plan, self.classes, transform, config), config)
 
     def val_loader(self, transform: Transform, config: ClassificationConfig, place: Place = ALONE) -> Loader:

@@ -14,6 +14,8 @@ from gcnet.training.classification.mixing import mix_batch
 from gcnet.training.config import TrainingConfig
 from gcnet.training.task import Task
 
+LISTED = 5  # classes in a prediction
+
 
 class ClassificationTask(Task):
     """Cross-entropy with smoothed or mixed labels; validation counts every sample once, over all processes.
@@ -94,15 +96,18 @@ class ClassificationTask(Task):
         self.log_dict({f"val_{name}": value for name, value in scores.items()}, sync_dist=True)
 
 
-def class_accuracy(confusion: Tensor) -> Tensor:
-    """Share of the samples of each class that were recognised; NaN for a class without samples.
+def likeliest(probabilities: Tensor, classes: Sequence[str]) -> list[dict[str, Any]]:
+    """The five likeliest classes of one sample, the likeliest first.
 
     Args:
-        confusion: counts [classes, classes], true classes by predicted ones.
+        probabilities: [classes].
+        classes: their names.
 
     Example:
         >>> import torch
-        >>> class_accuracy(torch.tensor([[3, 1], [0, 2]]))
-        tensor([0.7500, 1.0000], dtype=torch.float64)
+        >>> likeliest(torch.tensor([0.25, 0.75]), ("cat", "dog"))
+        [{'class': 'dog', 'probability': 0.75}, {'class': 'cat', 'probability': 0.25}]
     """
-    return confusion.diag().double() / confusion.sum(1).double()
+    values, indices = probabilities.topk(min(LISTED, len(classes)))
+    pairs = zip(values.tolist(), indices.tolist(), strict=True)
+    return [{"class": classes[index], "probability": value} for value, index in pairs]

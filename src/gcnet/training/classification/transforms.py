@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from torchvision.transforms import InterpolationMode, v2
 
 from gcnet.training.classification.config import ClassificationConfig
-
-MEAN, STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)  # of ImageNet, which pretrained backbones expect
+from gcnet.training.images import MEAN, STD
 
 
 def train_transform(config: ClassificationConfig) -> v2.Compose:

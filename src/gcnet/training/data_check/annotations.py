@@ -35,6 +35,9 @@ def annotation_findings(entry: Mapping[str, Any], width: int, height: int) -> It
         ['bbox [0, 0, 5, 0] has no area', 'has no mask; boxes alone can be trained']
     """
     box = entry.get("bbox")
+    area = entry.get("area")
+    if not isinstance(area, int | float | None):
+        yield Finding(True, "unusable area", f"area {area!r} is no number")
     of_box = _box_finding(box, width, height)
     if of_box:
         yield of_box
@@ -45,8 +48,11 @@ def annotation_findings(entry: Mapping[str, Any], width: int, height: int) -> It
     try:
         mask = {"size": [height, width], "counts": run_lengths(segmentation, width, height)}
         empty = not rle.decode(mask).any()
-    except (ValueError, RuntimeError, TypeError, KeyError, IndexError) as error:
+    except ValueError as error:
         yield Finding(True, "unusable mask", str(error))
+        return
+    except (RuntimeError, TypeError, KeyError, IndexError):
+        yield Finding(True, "unusable mask", "its segmentation is neither polygons nor run lengths")
         return
     if empty:
         yield Finding(True, "empty mask", "its mask has no pixel")

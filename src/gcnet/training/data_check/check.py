@@ -6,17 +6,17 @@ import os
 from pathlib import Path
 
 from gcnet.blocks.base import check_choice
-from gcnet.training.classification.images import SUFFIXES as IMAGES
+from gcnet.training.config import TASKS
 from gcnet.training.data_check.class_folders import check_class_folders
 from gcnet.training.data_check.coco import check_coco, find_annotations
 from gcnet.training.data_check.pairs import check_pairs, find_layout
-from gcnet.training.data_check.reading import files_below, read_image, read_video
+from gcnet.training.data_check.reading import read_image, read_video
 from gcnet.training.data_check.report import Report
 from gcnet.training.data_check.shards import check_shards, find_shards
 from gcnet.training.data_check.video_lists import check_video_lists, find_lists
+from gcnet.training.data_files import files_below
+from gcnet.training.images import SUFFIXES as IMAGES
 from gcnet.training.video.video_folder import SUFFIXES as VIDEOS
-
-TASKS = ("classification", "detection", "segmentation", "video")
 
 
 def check_data(root: Path, task: str | None = None, workers: int | None = None) -> Report:
@@ -82,7 +82,10 @@ def recognise(root: Path) -> str:
         return "segmentation"
     if find_lists(root):
         return "video"
-    videos, images = (len(files_below(root, suffixes)) for suffixes in (VIDEOS, IMAGES))
+    linked = [path for path in (*root.glob("*"), *root.glob("*/*")) if path.is_symlink() and path.is_dir()]
+    videos, images = (
+        sum(len(files_below(folder, suffixes)) for folder in (root, *linked)) for suffixes in (VIDEOS, IMAGES)
+    )
     if videos or images:
         return "video" if videos > images else "classification"
     raise ValueError(

@@ -7,13 +7,13 @@ from pathlib import Path
 
 from gcnet.training.data_check.reading import (
     File,
-    files_below,
     read_all,
     report_shared,
     report_unreadable,
     report_unused,
 )
 from gcnet.training.data_check.report import Report
+from gcnet.training.data_files import files_below
 
 SPLITS = ("train", "val", "test")
 
@@ -55,13 +55,14 @@ def check_files(
         report: to add to.
         kind: what a file is called.
         splits: files by class by split.
-        paths: all files, used or not.
+        paths: files that may be used or not.
         read: decodes a file.
         workers: files read at the same time.
     """
-    files = {file.path: file for file in read_all(read, paths, workers, kind)}
-    report_unreadable(report, files.values(), kind)
     used = {split: [path for paths in classes.values() for path in paths] for split, classes in splits.items()}
+    every = sorted({*paths, *(path for members in used.values() for path in members)})
+    files = {file.path: file for file in read_all(read, every, workers, kind)}
+    report_unreadable(report, files.values(), kind)
     report_shared(report, {split: [(path, files[path].digest) for path in paths] for split, paths in used.items()})
     _check_labels(report, splits, files)
     report_unused(report, (path for paths in used.values() for path in paths))

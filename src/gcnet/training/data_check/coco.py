@@ -23,6 +23,11 @@ from gcnet.training.data_check.report import Report
 
 BESIDE = "_annotations.coco.json"  # lies beside the images
 LISTS = ("images", "annotations", "categories")
+NUMBER = int | float
+KINDS = {int: "whole number", NUMBER: "number", str: "text"}
+IMAGE = {"id": int, "file_name": str, "width": int, "height": int}
+CATEGORY = {"id": int, "name": object}
+ANNOTATION = {"image_id": NUMBER, "category_id": NUMBER}
 
 
 def find_annotations(root: Path) -> list[Path]:
@@ -45,6 +50,9 @@ def check_coco(report: Report, workers: int) -> None:
         content = _load(report, path)
         if content is None:
             continue
+        for part in ("images", "categories"):
+            if not content[part]:
+                report.error("annotations", path, f"lists no {part}")
         name = path.parent.name if path.name == BESIDE else path.stem
         images = _check_images(report, path, content["images"])
         folder = _find_folder(report.root, path, [image["file_name"] for image in images.values()])
@@ -52,7 +60,7 @@ def check_coco(report: Report, workers: int) -> None:
         categories[name] = _check_categories(report, path, content["categories"])
         seen[name] = _check_annotations(report, path, content["annotations"], images, categories[name])
         used += [file.path for file in files[name]]
-        with_objects = {entry.get("image_id") for entry in content["annotations"]}
+        with_objects = {entry["image_id"] for entry in content["annotations"] if not _unusable(entry, ANNOTATION)}
         report.counts |= {
             f"images in {name}": len(images),
             f"objects in {name}": len(content["annotations"]),
@@ -84,9 +92,9 @@ def _check_images(report: Report, path: Path, entries: Sequence[Mapping[str, Any
     """Images by id; those that lack something are left out."""
     images: dict[Any, Mapping[str, Any]] = {}
     for number, entry in enumerate(entries):
-        missing = [name for name in ("id", "file_name", "width", "height") if name not in entry]
-        if missing:
-            report.error("annotations", path, f"images[{number}] has no {', '.join(missing)}")
+        problem = _unusable(entry, IMAGE)
+        if problem:
+            report.error("annotations", path, f"images[{number}] {problem}")
         else:
             images.setdefault(entry["id"], entry)
     _check_unique(report, path, "image id", [entry["id"] for entry in entries if "id" in entry])
@@ -117,10 +125,10 @@ def _read_images(report: Report, folder: Path, images: Sequence[Mapping[str, Any
 def _check_categories(report: Report, path: Path, entries: Sequence[Mapping[str, Any]]) -> dict[Any, str]:
     """Names by id."""
     for number, entry in enumerate(entries):
-        missing = [name for name in ("id", "name") if name not in entry]
-        if missing:
-            report.error("annotations", path, f"categories[{number}] has no {', '.join(missing)}")
-    whole = [entry for entry in entries if "id" in entry and "name" in entry]
+        problem = _unusable(entry, CATEGORY)
+        if problem:
+            report.error("annotations", path, f"categories[{number}] {problem}")
+    whole = [entry for entry in entries if not _unusable(entry, CATEGORY)]
     _check_unique(report, path, "category id", [entry["id"] for entry in whole])
     _check_unique(report, path, "category name", [entry["name"] for entry in whole])
     return {entry["id"]: str(entry["name"]) for entry in whole}
@@ -135,20 +143,35 @@ def _check_annotations(
 ) -> Counter[Any]:
     """How many annotations each category has."""
     _check_unique(report, path, "annotation id", [entry["id"] for entry in entries if "id" in entry])
+    used: Counter[Any] = Counter()
     for number, entry in enumerate(tqdm(entries, desc="Checking", unit="annotation", delay=1)):
         place = f"{report.short(path)}, annotation {entry.get('id', f'[{number}]')}"
-        if entry.get("category_id") not in categories:
-            report.error(
-                "undefined category", place, f"category_id {entry.get('category_id')} is none of the categories"
-            )
-        image = images.get(entry.get("image_id"))
+        problem = _unusable(entry, ANNOTATION)
+        if problem:
+            report.error("annotations", place, problem)
+            continue
+        used[entry["category_id"]] += 1
+        if entry["category_id"] not in categories:
+            report.error("undefined category", place, f"category_id {entry['category_id']} is none of the categories")
+        image = images.get(entry["image_id"])
         if image is None:
-            report.error("undefined image", place, f"image_id {entry.get('image_id')} is none of the images")
+            report.error("undefined image", place, f"image_id {entry['image_id']} is none of the images")
             continue
         for finding in annotation_findings(entry, image["width"], image["height"]):
             add = report.error if finding.error else report.warning
             add(finding.kind, f"{place} of {image['file_name']}", finding.message)
-    return Counter(entry.get("category_id") for entry in entries)
+    return used
+
+
+def _unusable(entry: Mapping[str, Any], fields: Mapping[str, Any]) -> str | None:
+    """Which of the fields an entry lacks, or has with something else than what belongs there."""
+    missing = [name for name in fields if name not in entry]
+    if missing:
+        return f"has no {', '.join(missing)}"
+    for name, kind in fields.items():
+        if not isinstance(entry[name], kind):
+            return f"has {name} {entry[name]!r}, which is no {KINDS[kind]}"
+    return None
 
 
 def _compare(report: Report, categories: Mapping[str, Mapping[Any, str]], seen: Mapping[str, Counter[Any]]) -> None:

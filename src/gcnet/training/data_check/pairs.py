@@ -9,10 +9,8 @@ from typing import NamedTuple
 import numpy as np
 from PIL import Image
 
-from gcnet.training.classification.images import SUFFIXES
 from gcnet.training.data_check.reading import (
     File,
-    files_below,
     read_all,
     read_image,
     report_shared,
@@ -21,7 +19,7 @@ from gcnet.training.data_check.reading import (
 )
 from gcnet.training.data_check.report import Report
 from gcnet.training.segmentation.labels import CITYSCAPES, label_table
-from gcnet.training.segmentation.mask_folder import LAYOUTS, Layout, class_names
+from gcnet.training.segmentation.mask_folder import LAYOUTS, Layout, class_names, files_by_key
 from gcnet.training.segmentation.reading import MASK_MODES
 
 IGNORED = 255
@@ -72,8 +70,8 @@ def check_pairs(report: Report, layout_name: str, workers: int) -> None:
         if not images_in.is_dir():
             report.error("missing split", images_in, "there is no such folder")
             continue
-        images = _by_key(images_in, layout.image_end)
-        masks = _by_key(masks_in, layout.mask_end)
+        images = _one_per_key(report, images_in, layout.image_end)
+        masks = _one_per_key(report, masks_in, layout.mask_end)
         for key in sorted(images.keys() - masks.keys()):
             report.error("image without mask", images[key], f"there is no {masks_in.name}/{key}{layout.mask_end}")
         for key in sorted(masks.keys() - images.keys()):
@@ -119,10 +117,9 @@ def _classes(report: Report, layout_name: str) -> tuple[tuple[str, ...], Mapping
     return names, label_table("zero_ignored" if layout_name == "ADE20K" else "indices", len(names), IGNORED)
 
 
-def _by_key(folder: Path, end: str) -> dict[str, Path]:
-    """Files by their path below a folder, without the end of the name."""
-    if not folder.is_dir():
-        return {}
-    found = files_below(folder, (Path(f"name{end}").suffix,) if end else SUFFIXES)
-    names = {path: path.relative_to(folder).as_posix() for path in found}
-    return {name[: -len(end or path.suffix)]: path for path, name in names.items() if name.endswith(end)}
+def _one_per_key(report: Report, folder: Path, end: str) -> dict[str, Path]:
+    found = files_by_key(folder, end) if folder.is_dir() else {}
+    for first, *others in found.values():
+        for other in others:
+            report.error("same name twice", other, f"would share a mask with {report.short(first)}")
+    return {key: paths[0] for key, paths in found.items()}

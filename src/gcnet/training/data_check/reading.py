@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from gcnet.training.data_check.report import Report
+from gcnet.training.images import UNREADABLE
 from gcnet.training.loading import BrokenSample
 from gcnet.training.video.decoding import scan
 
@@ -52,7 +53,7 @@ def read_image(path: Path) -> File:
             ImageOps.exif_transpose(picture, in_place=True)
             picture.load()
             return File(path, digest, picture.size)
-    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
+    except UNREADABLE as error:
         return File(path, problem=_reason(path, error))
 
 
@@ -96,13 +97,6 @@ def report_unused(report: Report, used: Iterable[Path]) -> None:
         hidden = any(part.startswith(".") for part in path.relative_to(report.root).parts)
         if path.is_file() and not hidden and path not in known:
             report.warning("unused file", path, "nothing refers to it")
-
-
-def files_below(folder: Path, suffixes: Sequence[str]) -> list[Path]:
-    """Files of these kinds in a folder and the folders in it, hidden ones aside."""
-    return sorted(
-        path for path in folder.rglob("*") if path.suffix.lower() in suffixes and not path.name.startswith(".")
-    )
 
 
 def _digest(path: Path) -> str:

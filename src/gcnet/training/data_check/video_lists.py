@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from gcnet.training.data_check.class_folders import check_files
-from gcnet.training.data_check.reading import files_below, read_video
+from gcnet.training.data_check.reading import read_video
 from gcnet.training.data_check.report import Report
+from gcnet.training.data_files import files_below
 from gcnet.training.video.video_folder import SUFFIXES, read_list
 
 
@@ -20,8 +21,7 @@ def check_video_lists(report: Report, workers: int) -> None:
             report.error("unusable list", path, str(error).removeprefix(f"{path}, "))
     for name in sorted(splits.get("val", {}).keys() - splits.get("train", {}).keys()) if len(splits) == 2 else ():
         report.error("class missing in a split", "train", f"has no class {name!r}, which val has")
-    listed = {path for classes in splits.values() for paths in classes.values() for path in paths}
-    check_files(report, "video", splits, sorted({*listed, *files_below(report.root, SUFFIXES)}), read_video, workers)
+    check_files(report, "video", splits, files_below(report.root, SUFFIXES), read_video, workers)
 
 
 def find_lists(root: Path) -> dict[str, Path]:

@@ -15,6 +15,7 @@ from torch.utils.data import DataLoader, TensorDataset
 from gcnet.blocks.base import BlockSpec
 from gcnet.blocks.names import block_spec
 from gcnet.insertion import insert
+from gcnet.training.demo.report import write_report
 from gcnet.training.demo.results import Result, print_table, summarise
 from gcnet.training.progress import RunProgress
 from gcnet.training.run_folder import new_run_folder, save_json
@@ -129,8 +130,6 @@ def run_demo(config: DemoConfig) -> Path:
         The folder of this run: report.html, results.json, config.json, scenes.png, curves.png, weights and logs per
         training, and the data. Stopped by Ctrl-C, it holds what was finished.
     """
-    from gcnet.training.demo.report import write_report
-
     folder = new_run_folder(config.out)
     save_json(folder / "config.json", config)
     data = make_scenes("segmentation", folder / "data", config.scenes)

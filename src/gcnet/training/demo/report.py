@@ -59,7 +59,7 @@ def write_report(
     }
     colours = {f"colour{label}": colour for label, colour in enumerate(figures.LABEL_COLOURS)}
     settings = json.loads((folder / "config.json").read_text())
-    page = Template(files("gcnet.training").joinpath("demo_report.html").read_text()).substitute(
+    page = Template(files("gcnet.training.demo").joinpath("report.html").read_text()).substitute(
         {key: html.escape(str(value)) for key, value in text.items()},
         table=_table(table_rows(summaries)),
         config=html.escape(json.dumps(settings, indent=2)),

@@ -7,14 +7,12 @@ import math
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from faster_coco_eval import mask_api_new_cpp
 from faster_coco_eval.core import mask as rle
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
+from numpy.typing import NDArray
 
 _LEAST = 0.01  # pixels that a box measures at least: less would vanish in single precision
 _FAR = 1e6  # pixels from which on a polygon's coordinate is a mistake; its outline is walked pixel by pixel

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import os
 from collections import defaultdict
-from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
+from gcnet.training.data_files import check_all
 from gcnet.training.detection.coco import CocoAnnotations, read_coco
 from gcnet.training.detection.config import DetectionConfig
 from gcnet.training.detection.images import shape_problem, size_problem
@@ -18,8 +18,8 @@ def read_folder(config: DetectionConfig) -> tuple[CocoAnnotations, CocoAnnotatio
 
     Raises:
         FileNotFoundError: annotations, a folder or an image that is not there.
-        ValueError: annotations that cannot be used, unless those are skipped; an image too thin to scale;
-            categories that differ between training and validation; nothing to train on or to score.
+        ValueError: annotations that cannot be used, unless those are skipped; an image too thin to scale; categories
+            that differ between training and validation; nothing to train on or to score.
     """
     if not config.data.is_dir():
         raise FileNotFoundError(f"data={config.data}: no such folder")
@@ -52,10 +52,7 @@ def _read(config: DetectionConfig, split: str, annotations: Path | None, images:
         if problem := shape_problem(coco.folder / image.name, (image.width, image.height), config.max_size):
             raise ValueError(problem)
     if config.check_files and config.on_broken == "error":
-        with ThreadPoolExecutor() as pool:
-            for problem in pool.map(lambda image: size_problem(coco.folder / image.name, image), coco.images):
-                if problem:
-                    raise ValueError(problem)
+        check_all(lambda image: size_problem(coco.folder / image.name, image), coco.images)
     return coco
 
 

@@ -65,15 +65,12 @@ class DetectionConfig(TrainingConfig):
         super().__post_init__()
         check_choice("conventions", self.conventions, CONVENTIONS)
         self.check_at_least(1, "max_size", "channels", "proposals", "rois", "max_detections")
+        self.check_positive("anchor_scale")
+        self.check_share("mirror", "score_threshold")
         if not self.image_size or min(self.image_size) < 32:
             raise ValueError(f"image_size={self.image_size} must be one or more sizes of at least 32, such as 640,800")
         if self.max_size < max(self.image_size):
             raise ValueError(f"max_size={self.max_size} is less than image_size={self.image_size}")
-        if not self.anchor_scale > 0:
-            raise ValueError(f"anchor_scale={self.anchor_scale} must be positive, such as 8")
-        for name in ("mirror", "score_threshold"):
-            if not 0 <= getattr(self, name) <= 1:
-                raise ValueError(f"{name}={getattr(self, name)} must lie between 0 and 1")
 
 
 CONFIG = DetectionConfig

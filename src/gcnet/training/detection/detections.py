@@ -5,22 +5,19 @@ from __future__ import annotations
 import json
 from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
 from faster_coco_eval.core import mask as rle
+from numpy.typing import NDArray
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 from torchvision.models.detection.roi_heads import paste_masks_in_image
 from torchvision.models.detection.transform import resize_boxes
 
 from gcnet.files import whole_file
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-    from gcnet.training.detection.coco import CocoAnnotations
+from gcnet.training.detection.coco import CocoAnnotations
 
 _TOGETHER = 8  # masks pasted at once: whole images of floats
 

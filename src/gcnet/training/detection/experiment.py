@@ -3,15 +3,13 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Iterator, Sequence
-from itertools import chain, count
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from torch import nn
 
-from gcnet.training.class_folders import expand
-from gcnet.training.classification.images import SUFFIXES
+from gcnet.training.data_files import expand
 from gcnet.training.detection.coco import CocoAnnotations
 from gcnet.training.detection.coco_folder import read_folder
 from gcnet.training.detection.config import DetectionConfig
@@ -23,12 +21,13 @@ from gcnet.training.detection.pictures import draw, side_by_side
 from gcnet.training.detection.task import DetectionTask
 from gcnet.training.detection.transforms import TrainTransform, collate, shape_groups
 from gcnet.training.experiment import Experiment
-from gcnet.training.loading import ALONE, Loader, Place, train_loader, val_loader
+from gcnet.training.images import SUFFIXES
+from gcnet.training.loading import ALONE, BrokenSample, Loader, Place, train_loader, val_loader
 
 SHOWN = 8  # validation images in the picture of a run
 
 
-class DetectionExperiment(Experiment[DetectionConfig]):
+class DetectionExperiment(Experiment[DetectionConfig, DetectionTask]):
     """A detector and data in COCO's format.
 
     Attributes:
@@ -67,7 +66,7 @@ class DetectionExperiment(Experiment[DetectionConfig]):
         """Validation images of one process."""
         return val_loader(ScoredImages(self.val), self.config, place, collate=collate)
 
-    def write_scores(self, folder: Path, task: Any) -> dict[str, object]:
+    def write_scores(self, folder: Path, task: DetectionTask) -> dict[str, object]:
         """detections.json in COCO's format of results, detections.png, and the scores per class."""
         found = task.found
         write_results(folder / "detections.json", all_results(self.val, found))
@@ -80,34 +79,24 @@ class DetectionExperiment(Experiment[DetectionConfig]):
         side_by_side(pairs, ("annotations", "detections")).save(folder / "detections.png")
         return {kind: dataclasses.asdict(scores) for kind, scores in task.scores.items()}
 
-    def predict(self, task: Any, inputs: Sequence[Path], out: Path) -> Path:
+    def predict(self, task: DetectionTask, inputs: Sequence[Path], out: Path) -> Path:
         """predictions.json and a picture of every image.
 
         The format is that of COCO's results, with names of files and classes; ``category_id`` counts classes from 1.
         """
         categories = range(1, len(self.classes) + 1)
         results: list[dict[str, Any]] = []
-        files = expand(inputs, SUFFIXES, "image")
-        for number, (path, name) in enumerate(zip(files, _picture_names(files), strict=True), 1):
-            image = read_image(path)
-            if problem := shape_problem(path, image.shape[-2:], self.config.max_size):
-                raise ValueError(problem)
-            (found,) = detect(task.net, [image.to(task.device)])
-            size = (image.shape[-2], image.shape[-1])
-            for result in coco_results(found, categories, size, file_name=str(path), image_id=number):
-                results.append({**result, "category": self.classes[result["category_id"] - 1]})
-            draw(image, found, self.classes).save(out / name, quality=92)
+        for number, path in enumerate(expand(inputs, SUFFIXES, "image"), 1):
+            with self.leaving_out_broken():
+                image = read_image(path)
+                if problem := shape_problem(path, image.shape[-2:], self.config.max_size):
+                    raise BrokenSample(problem)
+                (found,) = detect(task.net, [image.to(task.device)])
+                size = (image.shape[-2], image.shape[-1])
+                for result in coco_results(found, categories, size, file_name=str(path), image_id=number):
+                    results.append({**result, "category": self.classes[result["category_id"] - 1]})
+                draw(image, found, self.classes).save(out / f"{number:04}_{path.stem}.jpg", quality=92)
         return write_results(out / "predictions.json", results)
-
-
-def _picture_names(inputs: Sequence[Path]) -> Iterator[str]:
-    """A name for the picture of every image; the same name from several folders gets a number."""
-    taken: set[str] = set()
-    for path in inputs:
-        numbered = (f"{path.stem}_{number}" for number in count(2))
-        name = next(name for name in chain([path.stem], numbered) if name not in taken)
-        taken.add(name)
-        yield f"{name}.jpg"
 
 
 def _describe(coco: CocoAnnotations) -> str:

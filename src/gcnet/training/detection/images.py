@@ -7,13 +7,13 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from PIL import Image
 from torch import Tensor
 from torch.utils.data import Dataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from gcnet.training.classification.images import read_image as read_picture
 from gcnet.training.detection.coco import CocoAnnotations, CocoImage, decode_masks
+from gcnet.training.images import read_image as read_picture
+from gcnet.training.images import upright_size
 from gcnet.training.loading import BrokenSample
 
 Sample = tuple[Tensor, dict[str, Tensor]]
@@ -25,7 +25,7 @@ class TrainingImages(Dataset[Sample]):
     Args:
         coco: the annotations; with masks if they were read with masks.
         numbers: which of its images.
-        transform: of an image and its target, such as :func:`gcnet.training.detection.transforms.train_transform`.
+        transform: of an image and its target, such as :func:`gcnet.training.detection.transforms.TrainTransform`.
 
     Items:
         Image [3, H, W] uint8, and boxes [N, 4] float32 as x1, y1, x2, y2 in pixels, labels [N] int64 from 1, and masks
@@ -92,11 +92,9 @@ def read_image(path: Path, expected: CocoImage | None = None) -> Tensor:
 def size_problem(path: Path, expected: CocoImage) -> str | None:
     """What the header of an image file says against its annotations, if anything."""
     try:
-        with Image.open(path) as picture:
-            turned = picture.getexif().get(_ORIENTATION, 1) >= 5
-            size = picture.size[::-1] if turned else picture.size
-    except (OSError, SyntaxError, ValueError) as error:
-        return f"{path}: is no image that can be read ({error}). Repair or remove it"
+        size = upright_size(path)
+    except BrokenSample as error:
+        return str(error)
     return None if size == (expected.width, expected.height) else _other_size(path, size, expected)
 
 
@@ -105,9 +103,6 @@ def shape_problem(path: Path, size: Sequence[int], max_size: int) -> str | None:
     if max(size) < min(size) * max_size:
         return None
     return f"{path}: {max(size)} pixels by {min(size)} is too thin to be scaled to max_size={max_size}; remove it"
-
-
-_ORIENTATION = 0x0112  # of EXIF; from 5 on, rows and columns are exchanged
 
 
 def _other_size(path: Path, size: tuple[int, ...], expected: CocoImage) -> str:

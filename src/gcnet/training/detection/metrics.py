@@ -4,17 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from faster_coco_eval import COCO, COCOeval_faster
 from faster_coco_eval.core import mask as rle
+from numpy.typing import NDArray
 
 from gcnet.training.detection.coco import CocoAnnotations
 from gcnet.training.detection.detections import Detections, coco_results
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 _AREAS = ("all", "small", "medium", "large")
 _UNDEFINED = -1  # what COCO's code writes where there is no object

@@ -5,7 +5,6 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Mapping
 
-import torch
 from torch import Tensor
 from torchvision.models.detection import FasterRCNN
 
@@ -14,7 +13,7 @@ from gcnet.models.detectors import conventions_of, faster_rcnn, mask_rcnn
 from gcnet.training.backbones import RUN_PREFIX, is_download, read_weights
 from gcnet.training.detection.config import DetectionConfig
 from gcnet.training.distributed import is_first
-from gcnet.training.network import classifier
+from gcnet.training.network import check_runs, classifier
 
 _MASKS = "roi_heads.mask_"  # head and last layers of masks
 _LAST = ("roi_heads.box_predictor.", "roi_heads.mask_predictor.")
@@ -52,7 +51,7 @@ def build_detector(config: DetectionConfig, classes: int) -> FasterRCNN:
         raise ValueError(f"backbone={config.backbone!r}: {error}") from error
     if whole is not None:
         _load_whole(net, whole, config)
-    _check_runs(net, config)
+    check_runs(net.backbone, (1, 3, 128, 128), f"backbone={config.backbone!r}")
     return net
 
 
@@ -89,15 +88,3 @@ def _load_whole(net: FasterRCNN, tensors: Mapping[str, Tensor], config: Detectio
     net.load_state_dict({key: tensors[key] for key in own if key not in unfit}, strict=False)
     if unfit and is_first():
         print(f"not in {config.weights}, stay new: {', '.join(dict.fromkeys(key.rpartition('.')[0] for key in unfit))}")
-
-
-def _check_runs(net: FasterRCNN, config: DetectionConfig) -> None:
-    net.eval()
-    try:
-        with torch.no_grad():
-            net.backbone(torch.zeros(1, 3, 128, 128))
-    except Exception as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"backbone={config.backbone!r} does not run on images of 128 pixels ({reason})") from error
-    finally:
-        net.train()

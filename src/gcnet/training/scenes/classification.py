@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gcnet.training.scenes.compose import JITTER, SceneSettings, compose, part_sizes
 from gcnet.training.scenes.drawing import CELL, save_pictures
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CLASSES = ("darker", "brighter")
 

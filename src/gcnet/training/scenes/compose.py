@@ -12,14 +12,11 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gcnet.training.scenes.drawing import CELL, blend, crop_photos, draw_digits, read_digits
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 CLASS_NAMES = ("background", "darker digit", "brighter digit")
 
@@ -92,7 +89,7 @@ class Scenes:
 JITTER = 2  # pixels: digits are drawn in the cells of a grid, shifted by up to this
 PART = 2**23  # pixels composed at a time
 
-Places = Callable[[np.random.Generator, tuple[int, int], int], tuple["NDArray[np.int64]", "NDArray[np.int64]"]]
+Places = Callable[[np.random.Generator, tuple[int, int], int], tuple[NDArray[np.int64], NDArray[np.int64]]]
 
 
 def compose(

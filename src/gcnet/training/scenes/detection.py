@@ -6,16 +6,14 @@ import json
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 from faster_coco_eval.core import mask as rle
+from numpy.typing import NDArray
 
 from gcnet.training.scenes.compose import CLASS_NAMES, SceneSettings, compose, part_sizes
 from gcnet.training.scenes.drawing import save_pictures
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True, kw_only=True)

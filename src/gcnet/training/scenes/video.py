@@ -11,15 +11,12 @@ from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import numpy as np
+from numpy.typing import NDArray
 
 from gcnet.training.scenes.compose import SceneSettings, both_kinds, part_sizes
 from gcnet.training.scenes.drawing import blend, crop_photos, draw_digits, read_digits
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
 
 DIRECTIONS = {"down": (1, 0), "left": (0, -1), "right": (0, 1), "up": (-1, 0)}
 SPEEDS = (1, 2)  # pixels per frame

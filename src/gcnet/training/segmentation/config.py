@@ -8,6 +8,7 @@ from typing import ClassVar
 
 from gcnet.blocks.base import check_choice
 from gcnet.training.config import TrainingConfig
+from gcnet.training.images import MEAN, STD
 from gcnet.training.segmentation.labels import LABELS
 
 
@@ -47,8 +48,8 @@ class SegmentationConfig(TrainingConfig):
     classes: tuple[str, ...] = ()
     labels: str = "indices"
     ignore_index: int = 255
-    mean: tuple[float, float, float] = (0.485, 0.456, 0.406)
-    std: tuple[float, float, float] = (0.229, 0.224, 0.225)
+    mean: tuple[float, float, float] = MEAN
+    std: tuple[float, float, float] = STD
     resize: int | None = None
     crop_size: tuple[int, int]
     max_class_share: float = 1.0
@@ -77,7 +78,8 @@ class SegmentationConfig(TrainingConfig):
         if self.output_stride not in (8, 16, 32):
             raise ValueError(f"output_stride={self.output_stride} must be 8, 16 or 32")
         self.check_at_least(0, "auxiliary", "examples", "ignore_index")
-        self.check_at_least(1, *(("resize",) if self.resize is not None else ()))
+        self.check_at_least(1, "resize")
+        self.check_share("mirror")
         if len(set(self.classes)) != len(self.classes) or len(self.classes) == 1:
             raise ValueError(f"classes={','.join(self.classes)} must be two or more different names")
         if self.window_stride and not self.window:
@@ -90,8 +92,6 @@ class SegmentationConfig(TrainingConfig):
             raise ValueError(f"window_stride={self.window_stride} leaves gaps between windows of {self.window}")
         if not 0 < self.scale[0] <= self.scale[1]:
             raise ValueError(f"scale={self.scale} must be a range such as (0.5, 2.0)")
-        if not 0 <= self.mirror <= 1:
-            raise ValueError(f"mirror={self.mirror} must lie between 0 and 1")
         if not 0 < self.max_class_share <= 1:
             raise ValueError(f"max_class_share={self.max_class_share} must be a share such as 0.75, or 1 for any crop")
         if not min(self.std) > 0:

@@ -26,7 +26,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from gcnet.training.classification.images import SUFFIXES, read_image
+from gcnet.training.data_files import check_all, files_below
+from gcnet.training.images import SUFFIXES, read_image
 from gcnet.training.loading import BrokenSample
 from gcnet.training.segmentation.labels import label_table
 from gcnet.training.segmentation.reading import other_size, pair_problem, read_mask
@@ -122,7 +123,7 @@ def pair_up(images: Path, masks: Path, image_end: str = "", mask_end: str = ".pn
     for folder in (images, masks):
         if not folder.is_dir():
             raise FileNotFoundError(f"{folder}: no such folder; images are in {images}, their masks in {masks}")
-    by_image, by_mask = _by_key(images, (image_end,) if image_end else SUFFIXES), _by_key(masks, (mask_end,))
+    by_image, by_mask = _one_per_key(images, image_end), _one_per_key(masks, mask_end)
     if not by_image:
         raise FileNotFoundError(f"{images}: holds no image ({image_end or ', '.join(SUFFIXES)})")
     alone = [f"{by_image[key]} has no mask {masks / key}{mask_end}" for key in by_image if key not in by_mask]
@@ -133,17 +134,26 @@ def pair_up(images: Path, masks: Path, image_end: str = "", mask_end: str = ".pn
     return tuple(Pair(path, by_mask[key]) for key, path in by_image.items())
 
 
-def _by_key(folder: Path, ends: Sequence[str]) -> dict[str, Path]:
-    """Path below ``folder``, without the end of the name -> file, of files that end in one of ``ends``."""
-    found: dict[str, Path] = {}
-    for path in sorted(folder.rglob("*")):
-        end = next((end for end in ends if path.name.lower().endswith(end.lower())), None)
-        if end is None or path.name.startswith("."):
-            continue
-        key = path.relative_to(folder).as_posix()[: -len(end)]
-        if key in found:
-            raise ValueError(f"{found[key]} and {path} would share a mask; rename or remove one of them")
-        found[key] = path
+def _one_per_key(folder: Path, end: str) -> dict[str, Path]:
+    found = files_by_key(folder, end)
+    for paths in found.values():
+        if len(paths) > 1:
+            raise ValueError(f"{paths[0]} and {paths[1]} would share a mask; rename or remove one of them")
+    return {key: paths[0] for key, paths in found.items()}
+
+
+def files_by_key(folder: Path, end: str = "") -> dict[str, list[Path]]:
+    """Files by what an image and its mask have in common: the path below ``folder`` without the end of the name.
+
+    Args:
+        folder: of images or of masks.
+        end: what their names end in, in upper or lower case; empty for any image file.
+    """
+    found: dict[str, list[Path]] = {}
+    for path in files_below(folder, (Path(f"name{end}").suffix.lower(),) if end else SUFFIXES):
+        if path.name.lower().endswith(end.lower()):
+            key = path.relative_to(folder).as_posix()[: -len(end or path.suffix)]
+            found.setdefault(key, []).append(path)
     return found
 
 
@@ -226,11 +236,7 @@ def check_pairs(pairs: Sequence[Pair]) -> None:
         ValueError: names the first file that is no image or no mask or has another size than its partner, and how many
             more there are.
     """
-    with ThreadPoolExecutor(8) as pool:
-        problems = [problem for problem in pool.map(lambda pair: pair_problem(*pair), pairs) if problem]
-    if problems:
-        more = f"; {len(problems) - 1} more pairs have such a problem" if len(problems) > 1 else ""
-        raise ValueError(f"{problems[0]}{more}. Repair or remove it, or give on_broken='skip'")
+    check_all(lambda pair: pair_problem(*pair), pairs)
 
 
 def class_names(root: Path) -> tuple[str, ...] | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import replace
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 from torchvision.models.resnet import ResNet
@@ -13,7 +12,7 @@ from torchvision.models.resnet import ResNet
 from gcnet.models.classifiers import dilate
 from gcnet.models.segmenters import segmenter
 from gcnet.training.backbones import RUN_PREFIX, is_download, read_weights
-from gcnet.training.network import classifier, insert_blocks, load_file
+from gcnet.training.network import check_runs, classifier, insert_blocks, load_file
 from gcnet.training.norms import synchronise_norms
 from gcnet.training.segmentation.config import SegmentationConfig
 from gcnet.training.segmentation.scene_net import SceneNet
@@ -46,7 +45,7 @@ def build_network(config: SegmentationConfig, classes: int) -> nn.Module:
         load_file(net, config.weights)
     if config.norm == "sync":
         synchronise_norms(net)
-    _try(net, config.crop_size)
+    check_runs(net, (1, 3, *config.crop_size), f"crop_size={config.crop_size}")
     return net
 
 
@@ -56,18 +55,6 @@ def _is_whole(weights: str | None) -> bool:
         return False
     names = [name.removeprefix(RUN_PREFIX) for name in read_weights(weights).tensors]
     return all(any(name.startswith(part) for name in names) for part in ("backbone.", "classifier."))
-
-
-def _try(net: nn.Module, size: tuple[int, int]) -> None:
-    net.eval()
-    try:
-        with torch.no_grad():
-            net(torch.zeros(1, 3, *size))
-    except RuntimeError as error:
-        reason = str(error).partition("\n")[0]
-        raise ValueError(f"crop_size={size}: {type(net).__name__} does not run on such images ({reason})") from error
-    finally:
-        net.train()
 
 
 def logits_of(net: nn.Module, images: Tensor) -> dict[str, Tensor]:

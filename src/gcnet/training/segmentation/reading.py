@@ -10,11 +10,11 @@ import torch
 from PIL import Image
 from torch import Tensor
 
+from gcnet.training.images import UNREADABLE, upright_size
 from gcnet.training.loading import BrokenSample
 from gcnet.training.segmentation.labels import relabel
 
 MASK_MODES = ("1", "L", "P", "I;16", "I;16B", "I")
-_UNREADABLE = (OSError, SyntaxError, ValueError, Image.DecompressionBombError)
 
 
 def read_mask(path: Path, table: Mapping[int, int]) -> Tensor:
@@ -38,7 +38,7 @@ def read_mask(path: Path, table: Mapping[int, int]) -> Tensor:
             if problem := _mode_problem(picture):
                 raise ValueError(problem)
             values = np.asarray(picture).astype(np.int64)
-    except _UNREADABLE as error:
+    except UNREADABLE as error:
         raise BrokenSample(f"{path}: cannot be read as a mask ({error})") from error
     try:
         return torch.from_numpy(relabel(values, table))
@@ -48,26 +48,22 @@ def read_mask(path: Path, table: Mapping[int, int]) -> Tensor:
 
 def pair_problem(image: Path, mask: Path) -> str | None:
     """What the headers of an image and its mask say against them, if anything."""
-    sizes = []
-    for path in (image, mask):
-        try:
-            with Image.open(path) as picture:
-                problem = _mode_problem(picture) if path == mask else None
-                turned = path == image and picture.getexif().get(_ORIENTATION, 1) >= 5
-                sizes.append(picture.size if turned else picture.size[::-1])
-        except _UNREADABLE as error:
-            problem = f"is no image that can be read ({error})"
-        if problem:
-            return f"{path}: {problem}"
-    return None if sizes[0] == sizes[1] else other_size(mask, sizes[1], image, sizes[0])
+    try:
+        width, height = upright_size(image)
+        with Image.open(mask) as picture:
+            problem, size = _mode_problem(picture), picture.size[::-1]
+    except BrokenSample as error:
+        return str(error)
+    except UNREADABLE as error:
+        return f"{mask}: cannot be read as a mask ({error})"
+    if problem:
+        return f"{mask}: {problem}"
+    return None if size == (height, width) else other_size(mask, size, image, (height, width))
 
 
 def other_size(path: Path, size: tuple[int, ...], partner: Path, expected: tuple[int, ...]) -> str:
     """The message about two files that should have the same height and width."""
     return f"{path}: its size {size} differs from {expected} of {partner}"
-
-
-_ORIENTATION = 0x0112  # of EXIF; from 5 on, rows and columns are exchanged
 
 
 def _mode_problem(picture: Image.Image) -> str | None:

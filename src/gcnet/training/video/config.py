@@ -59,6 +59,7 @@ class VideoConfig(TrainingConfig):
         super().__post_init__()
         check_choice("decoder", self.decoder, DECODERS)
         self.check_at_least(1, "frames", "stride", "crop", "test_crop")
+        self.check_positive("frame_rate")
         Views.parse(self.views)
         low, high = self.short_side
         if not self.crop <= low <= high:
@@ -66,8 +67,6 @@ class VideoConfig(TrainingConfig):
                 f"short_side={low, high} must increase from crop={self.crop} or more, such as "
                 f"{round(self.crop * 8 / 7)}, {round(self.crop * 10 / 7)}"
             )
-        if self.frame_rate is not None and not self.frame_rate > 0:
-            raise ValueError(f"frame_rate={self.frame_rate} must be positive, such as 30, or None")
         if not 0 < self.val_fraction < 1:
             raise ValueError(f"val_fraction={self.val_fraction} must lie between 0 and 1")
         for name in ("dropout", "label_smoothing"):

@@ -21,7 +21,7 @@ from gcnet.blocks.base import check_choice
 from gcnet.training.loading import BrokenSample
 
 DECODERS = ("auto", "pyav", "torchcodec")
-_TORCHCODEC = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # in AVI and MPEG it may give a neighbouring frame
+_SEEKABLE = ("mov,mp4,m4a,3gp,3g2,mj2", "matroska,webm")  # after a seek in others, time stamps may be a neighbour's
 
 
 @dataclass(frozen=True, eq=False)
@@ -78,7 +78,7 @@ def scan(path: Path) -> Video:
     """Find the frames of a video without decoding it.
 
     What follows the first damaged packet of the file does not count: a video with a broken tail is as long as its
-    readable part.
+    readable part. Neither do frames before the first key frame, nor those that an edit list cuts off.
 
     Raises:
         BrokenSample: not a video, no video stream, no frame, frames without time stamps.
@@ -100,18 +100,19 @@ def scan(path: Path) -> Video:
         tensor([200,   0, 200], dtype=torch.uint8)
     """
     with _opened(path) as (container, stream):
-        packets = [(packet.pts, packet.is_keyframe) for packet in _packets(container, stream) if not packet.is_discard]
-        if not packets:
+        packets = [(packet.pts, packet.is_keyframe, packet.is_discard) for packet in _packets(container, stream)]
+        shown = [stamp for stamp, _, discarded in packets if not discarded]
+        if not shown:
             raise BrokenSample(f"{path}: holds no frame that can be read")
-        if any(stamp is None for stamp, _ in packets):
+        if any(stamp is None for stamp in shown):
             raise BrokenSample(f"{path}: its frames have no time stamps; a container such as .mp4 or .mkv has them")
-        unit = float(stream.time_base)
-        stamps = np.unique([stamp for stamp, _ in packets])
-        keys = np.unique([stamp for stamp, key in packets if key])
-        if not len(keys):
+        keys = np.unique([stamp for stamp, key, _ in packets if key and stamp is not None])
+        if not len(keys) or keys[0] > max(shown):
             raise BrokenSample(f"{path}: has no key frame to start decoding from")
-        video = Video(path, stamps, keys, unit, container.format.name)
-        return replace(video, missing=_missing(video, stream))
+        stamps = np.unique(shown)
+        stamps = stamps[stamps >= keys[0]]
+        video = Video(path, stamps, keys, float(stream.time_base), container.format.name)
+        return replace(video, missing=_missing(video, stream, len(packets)))
 
 
 def read_frames(
@@ -133,7 +134,7 @@ def read_frames(
         BrokenSample: a frame cannot be decoded, or frames differ in size.
         ValueError: an unknown decoder, or one that does not work here.
     """
-    by_torchcodec = choose_decoder(decoder) == "torchcodec" and video.container in _TORCHCODEC
+    by_torchcodec = choose_decoder(decoder) == "torchcodec" and video.container in _SEEKABLE
     decode = _by_torchcodec if by_torchcodec else _by_pyav
     wanted = sorted(set(indices))
     frames: dict[int, Tensor] = {}
@@ -203,10 +204,10 @@ def _packets(container: Any, stream: Any) -> Iterator[Any]:
         return
 
 
-def _missing(video: Video, stream: Any) -> int:
-    """Frames that the header counts, or has time for, beyond those found."""
+def _missing(video: Video, stream: Any, packets: int) -> int:
+    """Frames that the header counts beyond the packets, or has time for beyond the frames."""
     if stream.frames:
-        return max(0, stream.frames - len(video))
+        return max(0, stream.frames - packets)
     if stream.duration is not None:
         promised = ((stream.start_time or 0) + stream.duration) * video.unit
     elif "DURATION" in stream.metadata:  # Matroska
@@ -221,8 +222,9 @@ def _missing(video: Video, stream: Any) -> int:
 class _Playback:
     """Decoded frames in the order of time, from a key frame, or from the beginning, on."""
 
-    def __init__(self, path: Path, key: int | None) -> None:
-        self._frames = self._decode(path, key)
+    def __init__(self, video: Video, key: int | None = None) -> None:
+        frames = self._decode(video.path, key)
+        self._frames = self._numbered(frames, video.stamps) if video.container == "avi" else frames
         self.shown: Any = None
         self.ahead: Any = next(self._frames, None)
 
@@ -244,16 +246,24 @@ class _Playback:
                 yield from packet.decode()
             yield from stream.codec_context.decode(None)
 
+    @staticmethod
+    def _numbered(frames: Iterator[Any], stamps: NDArray[np.int64]) -> Iterator[Any]:
+        """Frames of AVI, which stores no times: those that FFmpeg gives them are in the order of the file."""
+        for frame, stamp in zip(frames, stamps.tolist(), strict=False):
+            frame.pts = stamp
+            yield frame
+
 
 def _by_pyav(video: Video, wanted: Sequence[int]) -> Iterator[Tensor]:
     first, playback, before = int(video.stamps[0]), None, -1
+    keys = video.keys if video.container in _SEEKABLE else video.keys[:0]
     for index in wanted:
         stamp = int(video.stamps[index])
-        key = int(video.keys[video.keys <= stamp][-1:].max(initial=first))
+        key = int(keys[keys <= stamp][-1:].max(initial=first))
         if playback is None or key > video.stamps[before]:  # nothing up to the key frame is needed
-            playback = _Playback(video.path, key if key > first else None)
-        if not playback.advance(stamp):  # a container that cannot seek well
-            playback = _Playback(video.path, None)
+            playback = _Playback(video, key if key > first else None)
+        if not playback.advance(stamp):  # key frames too close to each other for a seek
+            playback = _Playback(video)
             if not playback.advance(stamp):
                 raise BrokenSample(f"{video.path}: frame {index} of {len(video)} cannot be decoded")
         before = index

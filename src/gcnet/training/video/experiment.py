@@ -11,13 +11,14 @@ import torch
 from torch import nn
 
 from gcnet.training import loading
-from gcnet.training.class_folders import Labelled, expand
-from gcnet.training.classification.confusion import confusion_figure, write_classes
-from gcnet.training.classification.task import class_accuracy
+from gcnet.training.class_folders import Labelled
+from gcnet.training.classification.confusion import write_confusion
+from gcnet.training.classification.task import likeliest
+from gcnet.training.data_files import expand
 from gcnet.training.experiment import Experiment
 from gcnet.training.loading import BrokenSample, Loader, Place
+from gcnet.training.network import check_runs
 from gcnet.training.run_folder import save_json
-from gcnet.training.task import Task
 from gcnet.training.video.clips import TrainingClips, VideoViews, read_views
 from gcnet.training.video.config import VideoConfig
 from gcnet.training.video.decoding import choose_decoder, scan
@@ -27,11 +28,10 @@ from gcnet.training.video.task import VideoTask
 from gcnet.training.video.video_folder import SUFFIXES, check_videos, find_videos
 from gcnet.training.video.views import Views
 
-LISTED = 5  # classes in a prediction
 STRIPS = 4  # pictures of validation videos
 
 
-class VideoExperiment(Experiment[VideoConfig]):
+class VideoExperiment(Experiment[VideoConfig, VideoTask]):
     """Videos in class folders or lists; a 3D classifier with or without blocks."""
 
     data: Labelled
@@ -55,18 +55,11 @@ class VideoExperiment(Experiment[VideoConfig]):
             ValueError: naming the field that does not fit.
         """
         config = self.config
-        net = video_network(config, len(self.classes)).eval()
+        net = video_network(config, len(self.classes))
         for name in ("crop", "test_crop"):
             size = getattr(config, name)
-            try:
-                with torch.no_grad():
-                    net(torch.zeros(1, 3, config.frames, size, size))
-            except Exception as error:
-                reason = str(error).partition("\n")[0]
-                raise ValueError(
-                    f"{name}={size}, frames={config.frames}: {config.backbone} does not run on such clips ({reason})"
-                ) from error
-        return net.train()
+            check_runs(net, (1, 3, config.frames, size, size), f"{name}={size}, frames={config.frames}")
+        return net
 
     def build_task(self, net: nn.Module) -> VideoTask:
         """The Lightning module around the network."""
@@ -81,17 +74,15 @@ class VideoExperiment(Experiment[VideoConfig]):
         videos = max(1, self.config.batch_size // math.prod(Views.parse(self.config.views)))
         return loading.val_loader(VideoViews(self.data.val, self.config), self.config, place, batch_size=videos)
 
-    def write_scores(self, folder: Path, task: Task) -> dict[str, object]:
+    def write_scores(self, folder: Path, task: VideoTask) -> dict[str, object]:
         """Write ``classes.csv``, ``confusion.png`` and strips of a few validation videos below ``attention/``.
 
         Returns:
-            The accuracy of every class.
+            The accuracy of every class; None of one without videos.
         """
-        assert isinstance(task, VideoTask)
         if task.confusion is None:
             return {}
-        write_classes(folder / "classes.csv", task.confusion, self.classes)
-        confusion_figure(folder / "confusion.png", task.confusion, self.classes)
+        accuracies = write_confusion(folder, task.confusion, self.classes)
         (folder / "attention").mkdir(exist_ok=True)
         chosen = np.linspace(0, len(self.data.val) - 1, min(STRIPS, len(self.data.val))).round().astype(int)
         for number, index in enumerate(chosen, 1):
@@ -100,10 +91,9 @@ class VideoExperiment(Experiment[VideoConfig]):
                 self._judge(task, path, folder / "attention" / f"{number}.png", self.classes[label])
             except BrokenSample:  # left out of the scores as well
                 continue
-        accuracies = class_accuracy(task.confusion).tolist()
-        return {"per_class": dict(zip(self.classes, accuracies, strict=True))}
+        return {"per_class": accuracies}
 
-    def predict(self, task: Task, inputs: Sequence[Path], out: Path) -> Path:
+    def predict(self, task: VideoTask, inputs: Sequence[Path], out: Path) -> Path:
         """Write the likeliest classes of every video into ``predictions.json``, and a strip of each beside it.
 
         Args:
@@ -115,10 +105,10 @@ class VideoExperiment(Experiment[VideoConfig]):
             FileNotFoundError: a folder without videos.
             BrokenSample: a file that cannot be read, by name.
         """
-        assert isinstance(task, VideoTask)
         found = []
         for number, path in enumerate(expand(inputs, SUFFIXES, "video"), 1):
-            found.append(self._judge(task, path, out / f"{number:03}_{path.stem}.png"))
+            with self.leaving_out_broken():
+                found.append(self._judge(task, path, out / f"{number:04}_{path.stem}.png"))
         save_json(out / "predictions.json", found)
         return out / "predictions.json"
 
@@ -129,11 +119,7 @@ class VideoExperiment(Experiment[VideoConfig]):
         views = read_views(video, self.config).to(task.device)
         with torch.no_grad():
             probabilities = task.view_probabilities(views.unsqueeze(0))[0].mean(0)
-        likeliest = probabilities.topk(min(LISTED, len(self.classes)))
-        classes = [
-            {"class": self.classes[index], "probability": probability}
-            for probability, index in zip(likeliest.values.tolist(), likeliest.indices.tolist(), strict=True)
-        ]
+        classes = likeliest(probabilities, self.classes)
         middle = views[len(views) // 2]
         title = f"{path.name}: {classes[0]['class']}  {classes[0]['probability']:.0%}"
         strip(picture, middle, watch(task.net, task.normalised(middle)), f"{title}, is {truth}" if truth else title)

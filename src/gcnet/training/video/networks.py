@@ -81,10 +81,10 @@ def _is_of_images(source: str) -> bool:
     return not any(tensor.dim() == 5 for tensor in read_weights(source).tensors.values())
 
 
-def last_layer(net: nn.Module) -> nn.Linear:
-    """The linear layer that gives the classes."""
+def last_layer(net: nn.Module) -> nn.Module:
+    """The layer that gives the classes: linear, or in S3D a convolution."""
     in_blocks = {id(part) for block in net.modules() if isinstance(block, Block) for part in block.modules()}
-    return [m for m in net.modules() if isinstance(m, nn.Linear) and id(m) not in in_blocks][-1]
+    return [m for m in net.modules() if isinstance(m, nn.Linear | nn.Conv3d) and id(m) not in in_blocks][-1]
 
 
 class DropInput:

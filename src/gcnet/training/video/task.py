@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from torchmetrics.classification import MulticlassAccuracy
 
 from gcnet.training.classification.task import ClassificationTask
-from gcnet.training.classification.transforms import MEAN, STD
+from gcnet.training.images import MEAN, STD
 from gcnet.training.video.config import VideoConfig
 
 

@@ -8,6 +8,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 from gcnet.training.class_folders import Labelled, find_labelled, labelled, split_classes
+from gcnet.training.data_files import refuse
 from gcnet.training.loading import BrokenSample
 from gcnet.training.video.config import VideoConfig
 from gcnet.training.video.decoding import scan
@@ -129,8 +130,6 @@ def check_videos(paths: Sequence[Path], *, skip: bool = False) -> list[str]:
 
     with ThreadPoolExecutor(8) as pool:
         remarks = list(pool.map(look, paths))
-    problems = [remark for remark in remarks if isinstance(remark, BrokenSample)]
-    if problems and not skip:
-        more = f"; {len(problems) - 1} more files have such a problem" if len(problems) > 1 else ""
-        raise ValueError(f"{problems[0]}{more}. Repair or remove it, or give on_broken='skip'")
+    if not skip:
+        refuse([str(remark) for remark in remarks if isinstance(remark, BrokenSample)])
     return [remark for remark in remarks if isinstance(remark, str) and remark]

@@ -7,7 +7,9 @@ pytest.importorskip("torchvision")
 
 from torchvision.transforms.v2.functional import pil_to_tensor
 
-from gcnet.training.classification.images import LabelledImages, check_headers, read_image, to_rgb
+from gcnet.training.classification.image_folder import LabelledImages
+from gcnet.training.data_files import check_all
+from gcnet.training.images import header_problem, read_image, to_rgb, upright_size
 from gcnet.training.loading import BrokenSample
 from tests.training.classification.photos import encoded, picture
 
@@ -28,7 +30,7 @@ def test_pictures_become_upright_8_bit_rgb(tmp_path):
     exif = Image.Exif()
     exif[0x0112] = 6
     Image.new("RGB", (40, 30)).save(tmp_path / "phone.jpg", exif=exif)
-    assert read_image(tmp_path / "phone.jpg").size == (30, 40)
+    assert read_image(tmp_path / "phone.jpg").size == upright_size(tmp_path / "phone.jpg") == (30, 40)
     Image.new("F", (3, 2), 0.5).save(tmp_path / "float.tiff")
     with pytest.raises(BrokenSample, match=r"float.tiff: cannot be decoded \(floating-point"):
         read_image(tmp_path / "float.tiff")
@@ -37,7 +39,7 @@ def test_pictures_become_upright_8_bit_rgb(tmp_path):
 def test_truncated_images_are_named(tmp_path):
     path = tmp_path / "0.jpg"
     path.write_bytes(encoded(picture("red", 0, size=(200, 200)), "JPEG")[:3000])
-    check_headers([path])  # its header is whole
+    assert header_problem(path, str(path)) is None  # its header is whole
     with pytest.raises(BrokenSample, match=r"0\.jpg: cannot be decoded .* Repair or remove it"):
         read_image(path)
     with pytest.raises(BrokenSample, match=r"train\.tar: 7: cannot be decoded"):
@@ -48,7 +50,16 @@ def test_headers(tmp_path):
     (tmp_path / "empty.jpg").write_bytes(b"")
     (tmp_path / "text.jpg").write_bytes(b"not a picture")
     (tmp_path / "gone.png").symlink_to(tmp_path / "nowhere.png")
-    with pytest.raises(ValueError, match=r"empty\.jpg: cannot be read as an image \(it is empty\); 2 more"):
-        check_headers([tmp_path / name for name in ("empty.jpg", "text.jpg", "gone.png")])
-    with pytest.raises(ValueError, match=r"gone.png: cannot be read .* Repair or remove"):
-        check_headers([tmp_path / "gone.png"])
+    files = [tmp_path / name for name in ("empty.jpg", "text.jpg", "gone.png")]
+    with pytest.raises(ValueError, match=r"empty\.jpg: cannot be read as an image \(it is empty\); 2 more .*skip"):
+        check_all(lambda path: header_problem(path, str(path)), files)
+    for path in files:
+        with pytest.raises(BrokenSample, match=f"{path.name}: cannot be read as an image"):
+            upright_size(path)
+
+
+def test_a_decompression_bomb_is_no_image(tmp_path, monkeypatch):
+    Image.new("RGB", (40, 30)).save(tmp_path / "bomb.png")
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 100)
+    with pytest.raises(BrokenSample, match=r"bomb\.png: cannot be read as an image"):
+        upright_size(tmp_path / "bomb.png")
