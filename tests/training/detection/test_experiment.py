@@ -4,7 +4,6 @@ import dataclasses
 import json
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
@@ -13,7 +12,7 @@ from PIL import Image
 pytest.importorskip("lightning")
 
 from gcnet.training.detection.detections import ground_truth
-from gcnet.training.detection.experiment import DetectionExperiment, _picture_names
+from gcnet.training.detection.experiment import DetectionExperiment
 from gcnet.training.detection.task import DetectionTask
 from gcnet.training.evaluate import evaluate, predict
 from gcnet.training.run import TrainingStopped, train
@@ -123,11 +122,6 @@ def test_use_on_new_images_needs_no_data(run, root, tmp_path):
     assert {file.name for file in path.parent.iterdir()} == {
         *("predictions.json", "0001_1.jpg", "0002_2.jpg", "0003_3.jpg", "0004_1.jpg")
     }
-
-
-def test_no_picture_replaces_another():
-    names = _picture_names([Path("a/1.jpg"), Path("b/1.jpg"), Path("b/1_2.jpg"), Path("c/1.jpg")])
-    assert list(names) == ["1.jpg", "1_2.jpg", "1_2_2.jpg", "1_3.jpg"]
 
 
 def test_a_folder_without_images(run, tmp_path):
