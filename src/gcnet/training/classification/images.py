@@ -81,7 +81,7 @@ def header_problem(content: Path | bytes, name: str) -> str | None:
     try:
         with Image.open(content if isinstance(content, Path) else io.BytesIO(content)):
             return None
-    except (OSError, SyntaxError, Image.DecompressionBombError) as error:
+    except (OSError, SyntaxError, ValueError, Image.DecompressionBombError) as error:
         size = len(content) if isinstance(content, bytes) else content.stat().st_size if content.exists() else -1
         return f"{name}: cannot be read as an image ({'it is empty' if size == 0 else error})"
 
