@@ -108,5 +108,12 @@ def predict(
 def _trained(experiment: Experiment[Any], checkpoint: Any) -> Task:
     """The task with the weights of a checkpoint, in eval mode."""
     task = experiment.build_task(experiment.build_network())
-    task.load_state_dict(checkpoint["state_dict"])
+    try:
+        task.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        difference = str(error).splitlines()[1].strip()
+        raise ValueError(
+            "the network is not the one of the checkpoint; leave backbone, block, stages and what else decides on it as "
+            f"in the run's config.json ({difference:.120}...)"
+        ) from error
     return task.eval()
