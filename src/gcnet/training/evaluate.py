@@ -113,7 +113,7 @@ def _trained(experiment: Experiment[Any], checkpoint: Any) -> Task:
     except RuntimeError as error:
         difference = str(error).splitlines()[1].strip()
         raise ValueError(
-            "the network is not the one of the checkpoint; leave backbone, block, stages and what else decides on it as "
+            "the network is not the one of the checkpoint; leave backbone, block, stages and so on as "
             f"in the run's config.json ({difference:.120}...)"
         ) from error
     return task.eval()
