@@ -46,6 +46,12 @@ class RunCheckpoint(Checkpoint):
         self.best: float | None = None
         self._saved_at = time.monotonic()
 
+    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Remove what a process that was killed while writing left behind."""
+        if trainer.is_global_zero:
+            for partial in self.folder.glob(".*.ckpt"):
+                partial.unlink(missing_ok=True)
+
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Save if it is time, between two steps of the optimizer, unless the epoch's own checkpoint follows."""
         batches = trainer.fit_loop.epoch_loop.batch_progress.current.ready
