@@ -152,6 +152,15 @@ def test_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
 
 
+def test_torch_calls_a_full_disk_a_runtime_error(tmp_path, monkeypatch):
+    def save(checkpoint, path):
+        raise RuntimeError("unexpected pos 64 vs 0")
+
+    monkeypatch.setattr("gcnet.training.checkpointing.torch.save", save)
+    with pytest.raises(TrainingStopped, match=r"ckpt: cannot be written, with \d+ MB free"):
+        train(toy_config(tmp_path))
+
+
 def test_synchronised_norms_need_a_gpu(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     with pytest.raises(ValueError, match="norm='sync': batch norms over all processes train on GPUs only"):

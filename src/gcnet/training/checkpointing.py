@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,11 @@ class WholeFiles(TorchCheckpointIO):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial:
-            torch.save(checkpoint, partial)
+            try:
+                torch.save(checkpoint, partial)
+            except RuntimeError as error:  # what torch makes of a full disk
+                free = shutil.disk_usage(path.parent).free / 1e6
+                raise OSError(f"{path}: cannot be written, with {free:.0f} MB free on its disk ({error})") from error
 
 
 class RunCheckpoint(Checkpoint):
