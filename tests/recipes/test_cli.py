@@ -72,6 +72,14 @@ def test_match_replaces_the_stages_of_a_recipe(monkeypatch, photos):
     assert (seen[0].warmup, seen[0].warmup_steps) == (0, 5)
 
 
+def test_another_block_has_its_own_ratio(monkeypatch, photos):
+    seen = []
+    monkeypatch.setattr(run, "train", lambda config, folder: seen.append(config))
+    for words in ("--block se", "--block gc", "--block se --ratio 1/8"):
+        assert cli.train(f"coco-r50-gc-r4-sync-1x --data {photos} {words}".split()) == 0
+    assert [config.ratio for config in seen] == [None, 1 / 4, 1 / 8]
+
+
 def test_train_evaluate_predict_and_go_on(words, photos, tmp_path, capsys):
     assert cli.train([*words, "--epochs", "1"]) == 0
     folder = tmp_path / "runs" / "001"

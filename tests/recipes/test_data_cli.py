@@ -26,6 +26,13 @@ def test_make_scenes(task, tmp_path, capsys):
     assert f"8 training and 2 validation scenes for {task}" in capsys.readouterr().out
 
 
+def test_help_needs_no_task(capsys):
+    with pytest.raises(SystemExit) as stop:
+        data(["make", "scenes", "--help"])
+    assert stop.value.code == 0
+    assert "--task TASK" in capsys.readouterr().out
+
+
 def test_validation_scenes(tmp_path):
     words = f"make scenes --task=segmentation --images=2 --val 3 --out={tmp_path / 'made'}"
     assert data(words.split()) == 0

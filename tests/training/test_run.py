@@ -112,6 +112,22 @@ def test_results_lost_before_they_were_written(tmp_path):
     assert json.loads((run / "results.json").read_text())["history"] == expected["history"]
 
 
+def test_going_on_says_where_and_leaves_no_partial_files(tmp_path, capsys):
+    run = train(toy_config(tmp_path, epochs=1))
+    partial = run / "checkpoints" / ".last.abc.ckpt"
+    partial.touch()
+    train(toy_config(tmp_path, epochs=2), run)
+    assert "goes on after 1 of 2 epochs" in capsys.readouterr().out
+    assert not partial.exists()
+
+
+def test_results_without_a_checkpoint_are_not_overwritten(tmp_path):
+    run = train(toy_config(tmp_path, epochs=1))
+    (run / "checkpoints" / "last.ckpt").unlink()
+    with pytest.raises(ValueError, match=r"has results but no checkpoints/last\.ckpt"):
+        train(toy_config(tmp_path, epochs=2), run)
+
+
 def test_not_a_number_stops_with_the_last_good_checkpoint(tmp_path):
     with pytest.raises(TrainingStopped, match=r"loss is not finite at step \d+ \(class nan\); the last checkpoint is"):
         train(toy_config(tmp_path, nan_at=9, samples=27, save_minutes=0, batch_size=2), tmp_path / "run")
@@ -148,6 +164,15 @@ def test_full_disk_leaves_the_last_checkpoint(tmp_path, monkeypatch):
         train(dataclasses.replace(config, epochs=2), run)
     assert (run / "checkpoints" / "last.ckpt").read_bytes() == before
     assert sorted(path.name for path in (run / "checkpoints").iterdir()) == ["best.ckpt", "last.ckpt"]
+
+
+def test_torch_calls_a_full_disk_a_runtime_error(tmp_path, monkeypatch):
+    def save(checkpoint, path):
+        raise RuntimeError("unexpected pos 64 vs 0")
+
+    monkeypatch.setattr("gcnet.training.checkpointing.torch.save", save)
+    with pytest.raises(TrainingStopped, match=r"ckpt: cannot be written, with \d+ MB free"):
+        train(toy_config(tmp_path))
 
 
 def test_synchronised_norms_need_a_gpu(tmp_path, monkeypatch):

@@ -78,7 +78,7 @@ def _train(argv: list[str]) -> None:
 
 
 def without_alternatives(config: Any, argv: list[str]) -> Any:
-    """The defaults of a recipe without those that an option given instead replaces: match or stages, steps or not."""
+    """The defaults of a recipe without those that an option given replaces: match or stages, steps, another block's."""
     clear: dict[str, Any] = {}
     for name, other in (
         ("match", "stages"),
@@ -88,6 +88,9 @@ def without_alternatives(config: Any, argv: list[str]) -> Any:
     ):
         if given(argv, name) and not given(argv, other):
             clear[other] = type(getattr(config, other))()
+    block = take_option(argv, "--block", "the name of a block")[0]
+    if block not in (None, config.block):
+        clear |= {"ratio": None, "block_options": ()}  # of the recipe's block; the options below say what this one has
     if given(argv, "schedule") and not given(argv, "milestones"):
         clear |= {"milestones": (), "schedule": "cosine"}
     changed = copy.copy(config)  # not valid by itself, until the options are in their places

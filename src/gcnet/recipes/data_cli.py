@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import dataclasses
 import json
+import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -48,8 +49,11 @@ def data(argv: list[str]) -> int:
         return guarded("gcnet data make scenes", lambda: _make_scenes(argv[2:]))
     if argv[:1] == ["check"]:
         return _check(argv[1:])
+    asked = any(argument in ("-h", "--help") for argument in argv)
+    if argv and not asked:
+        print(f"gcnet data: {' '.join(argv[:2])!r} is neither 'make scenes' nor 'check DIR'\n", file=sys.stderr)
     print(_USAGE)
-    raise SystemExit(0 if argv and argv[0] in ("-h", "--help") else 2)
+    raise SystemExit(0 if asked else 2)
 
 
 def _make_scenes(argv: list[str]) -> None:
@@ -59,6 +63,9 @@ def _make_scenes(argv: list[str]) -> None:
     task, argv = take_option(argv, "--task", "a task, such as detection")
     out, argv = take_option(argv, "--out", "a folder")
     images, argv = take_option(argv, "--images", "a number")
+    if task is None and ("-h" in argv or "--help" in argv):
+        print(_USAGE)
+        raise SystemExit(0)
     if task is None:
         raise ValueError(f"give --task: {', '.join(SCENE_TASKS)}")
     check_choice("task", task, SCENE_TASKS)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
@@ -24,7 +25,11 @@ class WholeFiles(TorchCheckpointIO):
         path = Path(path)
         path.parent.mkdir(parents=True, exist_ok=True)
         with whole_file(path) as partial:
-            torch.save(checkpoint, partial)
+            try:
+                torch.save(checkpoint, partial)
+            except RuntimeError as error:  # what torch makes of a full disk
+                free = shutil.disk_usage(path.parent).free / 1e6
+                raise OSError(f"{path}: cannot be written, with {free:.0f} MB free on its disk ({error})") from error
 
 
 class RunCheckpoint(Checkpoint):
@@ -45,6 +50,12 @@ class RunCheckpoint(Checkpoint):
         self.minutes = minutes
         self.best: float | None = None
         self._saved_at = time.monotonic()
+
+    def on_fit_start(self, trainer: Trainer, pl_module: Any) -> None:
+        """Remove what a process that was killed while writing left behind."""
+        if trainer.is_global_zero:
+            for partial in self.folder.glob(".*.ckpt"):
+                partial.unlink(missing_ok=True)
 
     def on_train_batch_end(self, trainer: Trainer, *_: Any) -> None:
         """Save if it is time, between two steps of the optimizer, unless the epoch's own checkpoint follows."""

@@ -111,5 +111,12 @@ def _trained(experiment: Experiment[Any, Any], checkpoint: Any) -> Task:
     """The task with the weights of a checkpoint, in eval mode."""
     with redirect_stdout(io.StringIO()):  # where blocks went was said when they were trained
         task = experiment.build_task(experiment.build_network())
-    task.load_state_dict(checkpoint["state_dict"])
+    try:
+        task.load_state_dict(checkpoint["state_dict"])
+    except RuntimeError as error:
+        difference = str(error).splitlines()[1].strip()
+        raise ValueError(
+            "the network is not the one of the checkpoint; leave backbone, block, stages and so on as "
+            f"in the run's config.json ({difference:.120}...)"
+        ) from error
     return task.eval()

@@ -100,6 +100,8 @@ def _train_in(
         )
     if trainer.is_global_zero:
         print(describe_lr(config, trainer.world_size))
+        if checkpoint is not None:
+            print(f"goes on after {len(checkpoint['history'])} of {config.epochs} epochs")
     data = RunData(experiment)
     path = checkpoint_path(run) if checkpoint is not None else None
     try:
@@ -132,6 +134,8 @@ def _last_checkpoint(config: TrainingConfig, run: Path) -> Mapping[str, Any] | N
     if type(saved) is not type(config):
         raise ValueError(f"run={run}: is a run of {saved.task}, not of {config.task}")
     if not (run / "checkpoints" / "last.ckpt").exists():
+        if (run / "results.json").exists():
+            raise ValueError(f"run={run}: has results but no checkpoints/last.ckpt to go on from; give a new folder")
         return None
     path = checkpoint_path(run)
     for field in dataclasses.fields(config):

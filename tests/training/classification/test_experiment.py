@@ -79,6 +79,12 @@ def test_classes_without_validation_images_have_no_accuracy(config, tmp_path):
     assert experiment.write_scores(tmp_path, task) == {"per_class": {"blue": 0.75, "red": 1.0, "green": None}}
 
 
+def test_evaluation_of_another_network_is_refused(trained):
+    config = dataclasses.replace(load_config(trained), block="none")
+    with pytest.raises(ValueError, match="the network is not the one of the checkpoint"):
+        evaluate(trained, config)
+
+
 def test_evaluation_repeats_the_scores(trained, data, capsys):
     config = load_config(trained)
     scores = evaluate(trained, config, checkpoint="last")
