@@ -13,6 +13,7 @@ import torch
 
 pytest.importorskip("lightning")
 
+from gcnet.training.run_folder import locked
 from tests.training.test_run import assert_same, final
 from tests.training.toy import toy_config, train
 
@@ -59,6 +60,18 @@ def test_killed_again_and_again(tmp_path, workers):
     if not (run / "results.json").exists():
         train(config, run)
     assert_same(run, expected)
+
+
+def test_one_folder_is_not_trained_in_twice(tmp_path):
+    config, run = toy_config(tmp_path, epochs=60), tmp_path / "run"
+    process = in_process(config, run)
+    wait_for(lambda: (run / "checkpoints" / "last.ckpt").exists(), process)
+    with pytest.raises(ValueError, match="another process trains there"):
+        train(config, run)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.join()
+    with locked(run):
+        pass
 
 
 def free_port():

@@ -86,6 +86,9 @@ class RunCheckpoint(Checkpoint):
         self.best = state_dict["best"]
 
 
+_PARTS = ("state_dict", "optimizer_states", "loops", "RunData", "history", "classes", "sums", "world")
+
+
 def checkpoint_path(run: Path, name: str = "last") -> Path:
     """``best`` or ``last`` checkpoint of a run.
 
@@ -108,8 +111,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
     """
     try:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
-        if not {"state_dict", "history", "classes", "world"} <= checkpoint.keys():
-            raise ValueError("not of a run")
+        if missing := sorted(set(_PARTS) - checkpoint.keys()):
+            raise ValueError(f"it has no {missing[0]}")
     except Exception as error:
         raise ValueError(f"{path} is damaged or no checkpoint of a run ({type(error).__name__}: {error})") from error
     return checkpoint

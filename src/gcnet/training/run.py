@@ -19,7 +19,7 @@ from gcnet.training.loading import ALONE, BrokenSample
 from gcnet.training.optimisation import describe_lr
 from gcnet.training.progress import RunProgress
 from gcnet.training.run_data import RunData
-from gcnet.training.run_folder import load_config, run_folder, save_config
+from gcnet.training.run_folder import load_config, locked, run_folder, save_config
 from gcnet.training.summary import Meter, closing_lines, write_results
 from gcnet.training.task import Task
 from gcnet.training.trainer import build_trainer, cpu_threads, fit, quiet_lightning
@@ -71,12 +71,13 @@ def train(config: TrainingConfig, run: Path | None = None) -> Path:
         task = experiment.build_task(experiment.build_network())
         experiment.train_loader(ALONE)  # says now, not in the middle, that there is too little data
         run = run_folder(config, run)
-        if is_first():
-            save_config(run, dataclasses.replace(config, data=config.data.absolute()))  # to go on from any folder
-            print(experiment.summary)
         os.environ[RUN_VARIABLE] = str(run)
         try:
-            _train_in(run, config, experiment, task, checkpoint)
+            with locked(run):
+                if is_first():
+                    save_config(run, dataclasses.replace(config, data=config.data.absolute()))  # for any folder
+                    print(experiment.summary)
+                _train_in(run, config, experiment, task, checkpoint)
         finally:
             os.environ.pop(RUN_VARIABLE, None)
     return run
@@ -127,7 +128,7 @@ def _train_in(
 def _last_checkpoint(config: TrainingConfig, run: Path) -> Mapping[str, Any] | None:
     """The checkpoint to go on from, None if the run has none yet; raises unless it can go on under ``config``."""
     if not (run / "config.json").exists():
-        if run.is_dir() and any(run.iterdir()):
+        if run.is_dir() and any(not path.name.startswith(".") for path in run.iterdir()):
             raise ValueError(f"run={run}: holds other files and no run; give a new or empty folder")
         return None
     saved = load_config(run)
@@ -160,6 +161,8 @@ def _last_checkpoint(config: TrainingConfig, run: Path) -> Mapping[str, Any] | N
 
 def _hint(run: Path) -> str:
     path = run / "checkpoints" / "last.ckpt"
+    if not path.exists() and (best := path.with_name("best.ckpt")).exists():
+        return f"the first epoch is in {best}, start a new run with --weights {best}"
     if not path.exists():
         return f"there is no checkpoint yet to go on from ({run})"
     return f"the last checkpoint is {path}, go on with --resume {run}"

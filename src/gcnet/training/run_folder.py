@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import dataclasses
+import fcntl
 import json
 import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from importlib import import_module
 from pathlib import Path
 from typing import Any
@@ -65,6 +68,24 @@ def run_folder(config: TrainingConfig, run: Path | None) -> Path:
         except OSError as error:
             raise ValueError(f"run={run}: cannot be written ({error.strerror})") from error
     return run
+
+
+@contextmanager
+def locked(run: Path) -> Iterator[None]:
+    """Keep a second training out of the folder; the lock ends with the process, however that ends.
+
+    Raises:
+        ValueError: another process trains there.
+    """
+    if not is_first():
+        yield
+        return
+    with (run / ".lock").open("w") as file:
+        try:
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)  # unlike flock's, no loading process inherits it
+        except BlockingIOError:
+            raise ValueError(f"run={run}: another process trains there; give another folder") from None
+        yield
 
 
 def save_config(run: Path, config: TrainingConfig) -> None:
