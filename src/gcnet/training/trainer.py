@@ -35,8 +35,7 @@ def build_trainer(config: TrainingConfig, run: Path, callbacks: list[Callback]) 
         callbacks: besides those that the configuration asks for.
 
     Raises:
-        ValueError: an unknown logger.
-        ModuleNotFoundError: a logger that is not installed.
+        ValueError: a logger that is unknown or not installed.
     """
     devices, nodes = processes(config)
     loggers = [build_logger(name, run / "logs") for name in config.loggers]
@@ -68,8 +67,7 @@ def build_logger(name: str, folder: Path) -> Logger:
     """A logger of Lightning by name, writing into ``folder`` where it writes at all.
 
     Raises:
-        ValueError: unknown name.
-        ModuleNotFoundError: its library is not installed.
+        ValueError: an unknown name, or its library is not installed.
     """
     check_choice("loggers", name, ("csv", "tensorboard", *OTHER_LOGGERS))
     if name == "csv":
@@ -78,7 +76,11 @@ def build_logger(name: str, folder: Path) -> Logger:
         return TensorBoardLogger(folder, name="", version="tensorboard")
     kind = getattr(importlib.import_module(f"lightning.pytorch.loggers.{name}"), OTHER_LOGGERS[name])
     options = {"save_dir": str(folder)} if "save_dir" in inspect.signature(kind).parameters else {}
-    return kind(**options)
+    try:
+        logger: Logger = kind(**options)
+    except ModuleNotFoundError as error:
+        raise ValueError(f"loggers={name!r}: its library is not installed: pip install {name} ({error})") from error
+    return logger
 
 
 def resolve_precision(precision: str) -> str:
