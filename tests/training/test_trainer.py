@@ -37,7 +37,7 @@ def test_nothing_more(tmp_path):
 
 
 def test_loggers_by_name(tmp_path):
-    with pytest.raises(ValueError, match="loggers='tensorbord' is not one of .*tensorboard"):
+    with pytest.raises(ValueError, match=r"loggers='tensorbord' is not one of .*tensorboard"):
         build_logger("tensorbord", tmp_path)
     if find_spec("wandb") is None:
         with pytest.raises(ValueError, match="loggers='wandb': its library is not installed: pip install wandb"):
