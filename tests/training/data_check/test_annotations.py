@@ -73,11 +73,17 @@ def test_masks(segmentation, expected):
 
 
 @pytest.mark.parametrize(
-    "segmentation", [[[None] * 6], {"size": [20, 30]}, {"size": [20, 30], "counts": [-1, 601]}, [1, 2, 3, 4, 5, 6]]
+    ("segmentation", "message"),
+    [
+        ([[None] * 6], "a polygon is not a list of numbers x, y, x, y, ..."),
+        ([1, 2, 3, 4, 5, 6], "a polygon is not a list of numbers x, y, x, y, ..."),
+        ({"size": [20, 30]}, "its segmentation is neither polygons nor run lengths"),
+        ({"size": [20, 30], "counts": [-1, 601]}, "the run lengths of its mask are not whole numbers of pixels"),
+    ],
 )
-def test_masks_of_no_known_form(segmentation):
+def test_masks_of_no_known_form(segmentation, message):
     (finding,) = annotation_findings({"bbox": BOX, "segmentation": segmentation}, 30, 20)
-    assert finding == (True, "unusable mask", "its segmentation is neither polygons nor run lengths")
+    assert finding == (True, "unusable mask", message)
 
 
 def test_area_has_to_be_a_number():
