@@ -108,7 +108,7 @@ def guarded(program: str, run: Callable[[], None]) -> int:
         print(f'{program} needs {error.name!r}: pip install "gcnet[train]"', file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
-        print(f"{program}: {error}", file=sys.stderr)
+        print("; ".join([f"{program}: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)
         return 2
     return 0
 
