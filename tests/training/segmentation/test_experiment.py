@@ -35,7 +35,7 @@ def scenes(tmp_path_factory):
 
 
 def small(data, out, **fields):
-    return dataclasses.replace(scenes_segmentation(data), batch_size=4, out=out, **{**QUIET, **fields})
+    return dataclasses.replace(scenes_segmentation(data), out=out, **{"batch_size": 4, **QUIET, **fields})
 
 
 def fcn(data, out, **fields):
