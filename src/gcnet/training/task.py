@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from abc import abstractmethod
 from collections.abc import Sequence
 from typing import Any
@@ -54,15 +55,18 @@ class Task(LightningModule):
             FloatingPointError: a loss that is not finite.
         """
         losses = self.losses(batch)
-        total = torch.stack(list(losses.values())).sum()
-        if not torch.isfinite(total):
-            parts = ", ".join(f"{name} {value.item():g}" for name, value in losses.items())
-            raise FloatingPointError(f"the loss is not finite at step {self.global_step} ({parts})")
+        stacked = torch.stack(list(losses.values()))
+        total = stacked.sum()
+        value, *parts = torch.cat((total.view(1), stacked)).tolist()  # waits for the device once
+        by_name = dict(zip(losses, parts, strict=True))
+        if not math.isfinite(value):
+            listed = ", ".join(f"{name} {part:g}" for name, part in by_name.items())
+            raise FloatingPointError(f"the loss is not finite at step {self.global_step} ({listed})")
         count = self.batch_length(batch)
         self._samples += count
-        for name, value in {"loss": total, **(losses if len(losses) > 1 else {})}.items():
-            self._sums[name] = self._sums.get(name, 0.0) + value.item() * count
-            self.log(f"train_{name}_step", value, batch_size=count)
+        for name, part in {"loss": value, **(by_name if len(losses) > 1 else {})}.items():
+            self._sums[name] = self._sums.get(name, 0.0) + part * count
+            self.log(f"train_{name}_step", part, batch_size=count)
         return total
 
     def on_train_batch_start(self, batch: Any, batch_idx: int) -> None:
