@@ -49,6 +49,7 @@ __all__ = [
     "added_parameters",
     "added_state_dict",
     "analysis",
+    "capture",
     "disable",
     "disabled",
     "enable",
@@ -63,8 +64,12 @@ __all__ = [
 ]
 
 _LAZY_MODULES = ("analysis", "models")
-# not in __all__, which holds what torch alone suffices for: these need gcnet[models]
-_LAZY_FUNCTIONS = {"load": "gcnet.checkpoints.load", "save": "gcnet.checkpoints.save"}
+# load and save are not in __all__, which holds what torch alone suffices for: they need gcnet[models]
+_LAZY_FUNCTIONS = {
+    "capture": "gcnet.analysis.capture",
+    "load": "gcnet.checkpoints.load",
+    "save": "gcnet.checkpoints.save",
+}
 
 
 def __getattr__(name: str) -> Any:

@@ -47,7 +47,7 @@ def evaluate(run: Path, config: TrainingConfig, checkpoint: str = "best") -> dic
         saved = read_checkpoint(checkpoint_path(run, checkpoint))
         experiment = open_experiment(dataclasses.replace(config, weights=None))
         check_classes(experiment, saved["classes"], run)
-        task = _trained(experiment, saved)
+        task = trained_task(experiment, saved)
         folder = new_run_folder(run / "evaluations") if is_first() else run
         trainer = build_trainer(dataclasses.replace(config, loggers=(), ema=None), folder, [])
         data = RunData(experiment)
@@ -97,7 +97,7 @@ def predict(
     with cpu_threads(config.threads):
         saved = read_checkpoint(checkpoint_path(run, checkpoint))
         experiment = open_experiment(dataclasses.replace(config, weights=None), saved["classes"])
-        task = _trained(experiment, saved).to("cuda" if torch.cuda.is_available() else "cpu")
+        task = trained_task(experiment, saved).to("cuda" if torch.cuda.is_available() else "cpu")
         if out is None:
             out = new_run_folder(run / "predictions")
         out.mkdir(parents=True, exist_ok=True)
@@ -107,7 +107,7 @@ def predict(
     return path
 
 
-def _trained(experiment: Experiment[Any, Any], checkpoint: Any) -> Task:
+def trained_task(experiment: Experiment[Any, Any], checkpoint: Any) -> Task:
     """The task with the weights of a checkpoint, in eval mode."""
     with redirect_stdout(io.StringIO()):  # where blocks went was said when they were trained
         task = experiment.build_task(experiment.build_network())

@@ -115,7 +115,7 @@ def non_local_context(
         x = x.to(working_dtype(x, value.weight))
         _check_widths(x, value=value, query=query, key=key)
         _check_out(x, value, out)
-        queries, keys = _queries_and_keys(x, query, key, pairwise, concat_weight, scale, subsample, subsample_size)
+        queries, keys = queries_and_keys(x, query, key, pairwise, concat_weight, scale, subsample, subsample_size)
         values = _project(x, value, subsample, subsample_size, rows=pairwise == "concatenation")
         aggregate = choose("non_local", _AGGREGATE)
         context = aggregate(queries, keys, values, pairwise, scale, concat_weight)
@@ -151,7 +151,7 @@ def affinity_map(
     with full_precision(x):
         _check_widths(x, query=query, key=key)
         x = x.to(working_dtype(x, None if query is None else query.weight))
-        queries, keys = _queries_and_keys(x, query, key, pairwise, concat_weight, scale, subsample, subsample_size)
+        queries, keys = queries_and_keys(x, query, key, pairwise, concat_weight, scale, subsample, subsample_size)
         return choose("affinity_map", _AFFINITY)(queries, keys, pairwise, scale, concat_weight)
 
 
@@ -160,7 +160,7 @@ def add_context(x: Tensor, context: Tensor) -> Tensor:
     return (x + context.reshape(x.shape)).to(x.dtype)
 
 
-def _queries_and_keys(
+def queries_and_keys(
     x: Tensor,
     query: Projection | None,
     key: Projection | None,

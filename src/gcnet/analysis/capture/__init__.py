@@ -1,0 +1,6 @@
+"""Seeing the attention of a network while it runs."""
+
+from gcnet.analysis.capture.record import KINDS, Captured
+from gcnet.analysis.capture.session import Maps, capture
+
+__all__ = ["KINDS", "Captured", "Maps", "capture"]

@@ -1,0 +1,1 @@
+"""Verbs that look into a trained network: audit, attend, collapse."""
