@@ -37,6 +37,7 @@ ARGUMENTS = {
     "data": ["make", "scenes", "--task", "detection"],
     "demo": [],
     "evaluate": ["runs/classification/001"],
+    "explore": ["resnet18"],
     "export": ["resnet18", "out.pt2", "--to", "pt2"],
     "predict": ["runs/classification/001", "a.png"],
     "recipes": [],

@@ -26,6 +26,7 @@ VERBS = {
     ),
     "demo": Verb("gcnet.recipes.cli", "train", "train a plain and a GC network on context scenes and compare them"),
     "evaluate": Verb("gcnet.recipes.cli", "train", "score the network of a run again, on its data or on other"),
+    "explore": Verb("gcnet.explorer.cli", "explorer", "see attention on a web page: gcnet explore MODEL [MODEL2]"),
     "export": Verb(
         "gcnet.export.cli", "export", "a model as ONNX, torch.export or AOTInductor program, compared with eager"
     ),

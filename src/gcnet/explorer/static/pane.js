@@ -1,0 +1,220 @@
+// One network, one block, one picture: asks for the row of the query and draws it.
+
+import { drawLegend, mapCanvas, Scale } from "./colours.js";
+import { Grid } from "./grid.js";
+import { fillNumbers } from "./numbers.js";
+import * as server from "./server.js";
+import { describeBlock, describeReading, number, percent } from "./words.js";
+
+export class Pane {
+  constructor(app, model) {
+    this.app = app;
+    this.model = model;
+    this.turn = 0; // of what is shown; answers to earlier turns are dropped
+    this.root = document.getElementById("pane").content.firstElementChild.cloneNode(true);
+    this.find = (selector) => this.root.querySelector(selector);
+    this.models = this.find(".model select");
+    this.blocks = this.find(".block select");
+    this.heads = this.find(".head select");
+    this.asked = this.find(".asked select");
+    this.canvas = this.find("canvas.query");
+    this.models.replaceChildren(...app.models.map(({ name }, index) => new Option(name, index, false, index === model)));
+    this.find(".model").hidden = app.models.length < 2;
+    this.models.addEventListener("change", () => this.changeModel(Number(this.models.value)));
+    this.blocks.addEventListener("change", () => this.chooseBlock(this.blocks.value));
+    for (const select of [this.heads, this.asked]) select.addEventListener("change", () => this.ask());
+    this.listen();
+    new ResizeObserver(() => this.draw()).observe(this.find(".view"));
+  }
+
+  changeModel(model) {
+    this.model = model;
+    this.show(this.image);
+  }
+
+  async show(image) {
+    const turn = ++this.turn;
+    this.image = image;
+    this.look = this.row = undefined;
+    this.root.setAttribute("aria-busy", "true");
+    try {
+      const look = await server.describe(this.model, image);
+      const picture = await server.picture(this.model, image);
+      if (turn !== this.turn) return;
+      this.picture = picture;
+      this.start(look);
+    } catch (error) {
+      if (turn === this.turn) this.app.fail(error);
+    }
+    if (turn === this.turn) this.root.setAttribute("aria-busy", "false");
+  }
+
+  start(look) {
+    this.look = look;
+    const view = this.find(".view");
+    view.style.aspectRatio = `${look.width} / ${look.height}`;
+    view.style.maxWidth = `calc(72vh * ${look.width / look.height})`;
+    this.canvas.setAttribute("aria-label", `Query on ${look.name}: arrow keys move it`);
+    this.find(".prediction").textContent = look.prediction.length
+      ? `Prediction: ${look.prediction.map(({ name, probability }) => `${name} ${percent(probability)}`).join(", ")}`
+      : "";
+    const paths = look.blocks.map(({ path }) => path);
+    const wanted = [this.block?.path, this.wish, paths.at(-1)].find((path) => paths.includes(path));
+    this.blocks.replaceChildren(...look.blocks.map((block) => new Option(describeBlock(block), block.path)));
+    this.blocks.value = wanted;
+    this.app.setFrames(look.frames);
+    this.chooseBlock(wanted);
+  }
+
+  chooseBlock(path) {
+    this.block = this.look.blocks.find((block) => block.path === path);
+    this.row = undefined;
+    this.queries = new Grid(this.block.size);
+    this.keys = new Grid(this.block.key_size);
+    const kept = this.heads.value;
+    this.heads.replaceChildren(new Option("mean of all", ""), ...Array.from({ length: this.block.heads }, (_, head) => new Option(head + 1, head)));
+    this.heads.value = Number(kept) < this.block.heads ? kept : "";
+    this.find(".head").hidden = this.block.heads < 2;
+    this.find(".asked").hidden = !this.block.prefix;
+    if (!this.block.prefix) this.asked.value = "position";
+    const subsampled = this.keys.count < this.queries.count ? `, ${this.keys} keys` : "";
+    this.find(".note").textContent = this.block.pooled
+      ? `One map for all queries: this block pools once per image, so moving the query changes nothing. ${this.keys} keys.`
+      : `A map per query: ${this.queries} queries${subsampled}.`;
+    this.ask();
+    fillNumbers(this);
+  }
+
+  get asksPrefix() {
+    return this.asked.value === "prefix";
+  }
+
+  choice() {
+    const query = this.block.pooled || this.asksPrefix ? 0 : this.block.prefix + this.queries.index(this.app.query);
+    const choice = { block: this.block.path, query };
+    return this.heads.value === "" ? choice : { ...choice, head: this.heads.value };
+  }
+
+  // Only the newest query is asked for once an answer is here.
+  async ask() {
+    if (!this.look) return;
+    this.draw();
+    const wanted = JSON.stringify([this.turn, this.choice()]);
+    if (this.asking || wanted === this.answered) {
+      this.again = wanted !== this.answered;
+      return;
+    }
+    this.asking = true;
+    const turn = this.turn;
+    try {
+      const row = await server.row(this.model, this.image, this.choice());
+      if (turn === this.turn) {
+        [this.row, this.answered] = [row, wanted];
+        this.root.dataset.answered = wanted;
+        this.paint();
+      }
+    } catch (error) {
+      if (turn === this.turn) this.app.fail(error);
+    }
+    this.asking = false;
+    if (this.again) {
+      this.again = false;
+      this.ask();
+    }
+  }
+
+  // The map of the row, frame by frame.
+  paint() {
+    if (!this.row) return;
+    const weights = this.row.subarray(this.row.length - this.keys.count);
+    this.scale = new Scale(weights, this.app.tables, this.app.floor === "lowest");
+    const { width, height, frames } = this.keys;
+    this.map = mapCanvas(weights, width, height * frames, this.scale);
+    drawLegend(this.find(".legend canvas"), this.scale);
+    const unit = this.block.softmax ? " × uniform" : "";
+    const { low, high } = this.scale;
+    [low, (low + high) / 2, high].forEach((value, index) => {
+      this.find(".ticks").children[index].textContent = number(value) + (index === 2 ? unit : "");
+    });
+    this.draw();
+  }
+
+  draw() {
+    if (!this.look) return;
+    const view = this.find(".view");
+    const [width, height] = [view.clientWidth, view.clientHeight].map((side) => Math.round(side * devicePixelRatio));
+    const context = this.sized("canvas.map", width, height);
+    const { frames, width: across, height: down } = this.look;
+    const frame = Math.min(frames - 1, Math.floor(this.app.time * frames));
+    context.drawImage(this.picture, 0, frame * down, across, down, 0, 0, width, height);
+    if (this.row && this.map && this.app.opacity) {
+      context.globalCompositeOperation = "saturation"; // grey, so that colour is the map's alone
+      context.fillStyle = "grey";
+      context.fillRect(0, 0, width, height);
+      context.globalCompositeOperation = "source-over";
+      const of = this.keys.cell({ x: 0, y: 0, t: (frame + 0.5) / frames }).frame;
+      context.globalAlpha = this.app.opacity;
+      context.imageSmoothingEnabled = false;
+      context.drawImage(this.map, 0, of * this.keys.height, this.keys.width, this.keys.height, 0, 0, width, height);
+    }
+    this.mark(this.sized("canvas.query", width, height), width, height);
+    this.find(".reading").textContent = this.row ? describeReading(this) : "";
+    this.root.querySelectorAll("[data-form]").forEach((link) => {
+      link.href = server.figurePath(this.model, this.image, { ...this.choice(), form: link.dataset.form });
+      link.download = "";
+    });
+  }
+
+  sized(selector, width, height) {
+    const canvas = this.find(selector);
+    if (canvas.width !== width || canvas.height !== height) Object.assign(canvas, { width, height });
+    const context = canvas.getContext("2d");
+    context.globalAlpha = 1;
+    context.clearRect(0, 0, width, height);
+    return context;
+  }
+
+  // A frame around the position that asks, black and white to be seen on anything.
+  mark(context, width, height) {
+    if (this.block.pooled || this.asksPrefix) return;
+    const { column, row, frame } = this.queries.cell(this.app.query);
+    const here = frame === this.queries.cell({ x: 0, y: 0, t: this.app.time }).frame;
+    const [w, h] = [width / this.queries.width, height / this.queries.height];
+    const grow = Math.max(0, 5 * devicePixelRatio - Math.min(w, h) / 2);
+    const box = [column * w - grow, row * h - grow, w + 2 * grow, h + 2 * grow];
+    context.setLineDash(here ? [] : [4 * devicePixelRatio, 4 * devicePixelRatio]);
+    for (const [colour, thick] of [["black", 4], ["white", 2]]) {
+      context.strokeStyle = colour;
+      context.lineWidth = thick * devicePixelRatio;
+      context.strokeRect(...box);
+    }
+  }
+
+  listen() {
+    const place = (event) => ({
+      x: event.offsetX / this.canvas.clientWidth,
+      y: event.offsetY / this.canvas.clientHeight,
+      t: this.app.time,
+    });
+    this.canvas.addEventListener("pointermove", (event) => {
+      this.app.point(place(event), event.pointerType !== "mouse" && event.buttons > 0);
+    });
+    this.canvas.addEventListener("pointerleave", () => this.app.point(undefined));
+    this.canvas.addEventListener("pointerdown", (event) => {
+      const same = this.app.held && this.queries && this.queries.index(place(event)) === this.queries.index(this.app.query);
+      this.app.hold(!same, place(event));
+    });
+    this.canvas.addEventListener("focus", () => (this.app.speaker = this));
+    this.canvas.addEventListener("keydown", (event) => this.key(event));
+  }
+
+  key(event) {
+    const far = event.shiftKey ? 5 : 1;
+    const step = { ArrowLeft: [-far, 0], ArrowRight: [far, 0], ArrowUp: [0, -far], ArrowDown: [0, far] }[event.key];
+    if (event.key === "Escape") this.app.hold(false);
+    if (!step || !this.queries || event.ctrlKey || event.altKey || event.metaKey) return;
+    event.preventDefault();
+    this.app.speaker = this;
+    this.app.hold(true, this.queries.moved({ ...this.app.query, t: this.app.time }, ...step));
+  }
+}
