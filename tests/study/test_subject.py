@@ -134,7 +134,7 @@ def test_names_show_the_published_share_of_the_picture():
     picture.paste((0, 255, 0), (40, 0, 60, 320))
     shown = open_subject("resnet18").see(picture).picture
     assert shown[0].max() < 60
-    assert shown[1, :, 8].min() > 200
+    assert shown[1, :, 24].min() > 200
 
 
 def test_weights_of_a_name_from_a_file(tmp_path, image):
