@@ -34,8 +34,8 @@ def bootstrap(
     """Percentile bootstrap interval of a mean over images, Efron and Tibshirani (1993), chapter 13.
 
     Images are drawn with replacement, as many as there are; the ends are percentiles of the means of such draws. Of few
-    images the interval is too narrow: for normal values, one of 95 % holds the truth in some 84 % of cases with 5 images,
-    in 90 % with 10, and in 94 % with 50.
+    images the interval is too narrow: for normal values, one of 95 % holds the truth in some 84 % of cases with 5
+    images, in 90 % with 10, and in 94 % with 50.
 
     Args:
         values: one number per image.
