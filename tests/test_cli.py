@@ -31,6 +31,7 @@ def test_version(capsys):
 
 
 ARGUMENTS = {
+    "attend": ["runs/classification/001", "a.png"],
     "bench": ["--list"],
     "convert": ["--list"],
     "cost": ["resnet50"],
