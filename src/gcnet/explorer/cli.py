@@ -15,7 +15,7 @@ from PIL import Image
 
 from gcnet.explorer.app import build_app
 from gcnet.explorer.gallery import Gallery
-from gcnet.explorer.looks import look_at
+from gcnet.explorer.passes import run_pass
 from gcnet.recipes.parsing import guarded
 from gcnet.study.pictures import find_pictures
 from gcnet.study.subject import Subject, open_subject
@@ -86,7 +86,7 @@ def _open(name: str, arguments: Arguments) -> Subject:
         name, checkpoint=arguments.checkpoint, weights=arguments.weights or None, size=arguments.size
     )
     if subject.kind == "image":  # that there is attention to see is better known now than on the page
-        look_at(subject, subject.see(Image.new("RGB", (256, 256))))
+        run_pass(subject, subject.see(Image.new("RGB", (256, 256))))
     return subject
 
 
@@ -110,7 +110,9 @@ def _listen(host: str, port: int) -> socket.socket:
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.create_server(address[:2], family=family)
-        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)  # without it, an answer in two parts waits 40 ms
+        listening.setsockopt(
+            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
+        )  # without it, an answer in two parts waits 40 ms
         return listening
     except OSError as error:
         raise ValueError(f"host={host}, port={port}: cannot listen there ({error.strerror}); try --port 0") from error

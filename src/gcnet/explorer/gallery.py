@@ -10,7 +10,7 @@ from threading import Lock
 
 from PIL import Image
 
-from gcnet.explorer.pictures import read_picture
+from gcnet.explorer.pictures import Unknown, read_picture
 from gcnet.study.subject import Subject, View
 from gcnet.training.loading import BrokenSample
 from gcnet.training.video.decoding import read_frames, scan
@@ -70,7 +70,7 @@ class Gallery:
         """A picture as a network sees it.
 
         Raises:
-            KeyError: no such picture.
+            Unknown: no such picture.
             Refused, BrokenSample: it cannot be read.
         """
         name, content = self._find(key)
@@ -95,16 +95,16 @@ class Gallery:
         return buffer.getvalue()
 
     def name(self, key: str) -> str:
-        """What a picture is called. Raises KeyError."""
+        """What a picture is called; raises Unknown."""
         return self._find(key)[0]
 
     def _find(self, key: str) -> tuple[str, Path | bytes]:
         with self._lock:
             if key in self._uploads:
                 return self._uploads[key]
-        path = self._files[key]
-        if not self._inside(path):
-            raise KeyError(key)
+        path = self._files.get(key)
+        if path is None or not self._inside(path):
+            raise Unknown(f"image {key!r} is not there, or no longer; choose another")
         return path.name, path
 
     def _inside(self, path: Path) -> bool:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
+from threading import BoundedSemaphore
 
 from PIL import Image
 
@@ -12,7 +13,12 @@ from gcnet.training.images import UNREADABLE, to_rgb
 MOST_BYTES = 20 * 2**20
 MOST_PIXELS = 50_000_000
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # of uploads
+_DECODING = BoundedSemaphore(2)  # pictures in memory at a time
 _MAY_MOVE = ("GIF", "PNG", "WEBP")  # a JPEG of several pictures holds one and previews of it
+
+
+class Unknown(LookupError):
+    """What a request names is not there."""
 
 
 class Refused(ValueError):
@@ -40,8 +46,9 @@ def read_picture(content: Path | bytes, name: str) -> Image.Image:
         gcnet.explorer.pictures.Refused: b.gif is no image in one of the formats JPEG, PNG, WEBP, GIF, BMP
     """
     uploaded = isinstance(content, bytes)
+    source = io.BytesIO(content) if isinstance(content, bytes) else content
     try:
-        picture = Image.open(io.BytesIO(content) if isinstance(content, bytes) else content, formats=_formats(uploaded))
+        picture = Image.open(source, formats=FORMATS if uploaded else None)
     except Image.DecompressionBombError as error:
         raise _too_large(name) from error
     except UNREADABLE as error:
@@ -50,18 +57,13 @@ def read_picture(content: Path | bytes, name: str) -> Image.Image:
     with picture:
         if picture.width * picture.height > MOST_PIXELS:
             raise _too_large(name, picture.size)
+        if uploaded and picture.format in _MAY_MOVE and getattr(picture, "is_animated", False):
+            raise Refused(f"{name} is an animation; give one of its frames")
         try:
-            if uploaded and picture.format in _MAY_MOVE and getattr(picture, "is_animated", False):
-                raise Refused(f"{name} is an animation; give one of its frames")
-            return to_rgb(picture)
-        except Refused:
-            raise
+            with _DECODING:
+                return to_rgb(picture)
         except UNREADABLE as error:
             raise Refused(f"{name} cannot be decoded: {error}") from error
-
-
-def _formats(uploaded: bool) -> tuple[str, ...] | None:
-    return FORMATS if uploaded else None
 
 
 def _too_large(name: str, size: tuple[int, int] | None = None) -> Refused:

@@ -40,11 +40,12 @@ export function mapCanvas(weights, width, height, scale) {
   return canvas;
 }
 
-export function drawLegend(canvas, scale) {
+// Colours as they look over a picture of middle grey.
+export function drawLegend(canvas, scale, opacity) {
   const context = canvas.getContext("2d");
   const pixels = context.createImageData(256, 1);
   scale.table.forEach((colour, index) => {
-    pixels.data.set(colour, 4 * index);
+    pixels.data.set(colour.map((value) => opacity * value + (1 - opacity) * 128), 4 * index);
     pixels.data[4 * index + 3] = 255;
   });
   context.putImageData(pixels, 0, 0);

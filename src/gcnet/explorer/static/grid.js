@@ -1,15 +1,25 @@
 // Positions of a block's grid and places in the picture. A place is {x, y, t}, each from 0 to 1.
 
 export class Grid {
-  // size: [height, width] or [frames, height, width]
-  constructor(size) {
-    [this.frames, this.height, this.width] = size.length === 3 ? size : size.length === 2 ? [1, ...size] : [1, 1, ...size];
+  // size: [height, width] or [frames, height, width]; of: the size that was sub-sampled to it, whose rest it does not reach
+  constructor(size, of = size) {
+    const filled = (axes) => [1, 1, ...axes].slice(-3);
+    [this.frames, this.height, this.width] = filled(size);
+    const [t, y, x] = filled(of).map((extent, axis) => {
+      const count = filled(size)[axis];
+      return (count * Math.floor(extent / count)) / extent;
+    });
+    this.reach = { x, y, t };
     this.count = this.frames * this.height * this.width;
   }
 
   cell({ x, y, t }) {
     const step = (share, count) => Math.min(count - 1, Math.max(0, Math.floor(share * count)));
-    return { column: step(x, this.width), row: step(y, this.height), frame: step(t, this.frames) };
+    return {
+      column: step(x / this.reach.x, this.width),
+      row: step(y / this.reach.y, this.height),
+      frame: step(t / this.reach.t, this.frames),
+    };
   }
 
   index(place) {

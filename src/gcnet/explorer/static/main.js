@@ -17,8 +17,9 @@ class App {
     this.floor = byId("floor").value;
     this.panes = [new Pane(this, 0)];
     this.speaker = this.panes[0];
-    byId("about").textContent = models.map(({ name }) => name).join(" and ");
+    byId("about").textContent = models.map(({ name, trained }) => (trained ? name : `${name} (random weights)`)).join(" and ");
     byId("panes").append(this.panes[0].root);
+    byId("drop").hidden = models[0].kind === "video";
     this.listen();
     this.list();
     if (models.length > 1) byId("compare").click();
@@ -73,7 +74,7 @@ class App {
   compare(wanted) {
     if (wanted) {
       const other = new Pane(this, this.models.length - 1);
-      const blocks = this.panes[0].look?.blocks.map(({ path }) => path) ?? [];
+      const blocks = this.panes[0].pass?.blocks.map(({ path }) => path) ?? [];
       other.wish = this.models.length > 1 ? this.panes[0].block?.path : blocks.at(blocks.indexOf(this.panes[0].block?.path) - 1);
       this.panes.push(other);
       byId("panes").append(other.root);

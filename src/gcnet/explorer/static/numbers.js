@@ -10,26 +10,37 @@ const ROWS = {
 };
 const SOON = 300; // milliseconds: who leafs through blocks asks for the last only
 
-const digits = (value) => (value === null || value === undefined ? "–" : value.toFixed(4));
+const digits = (value) => value.toFixed(4);
 
-const interval = (value) => (value ? `${digits(value.mean)} [${digits(value.low)}, ${digits(value.high)}]` : "–");
+const SHARED = new Set(["output", "attention", "divergence"]); // the same for all positions of a pooled block
+
+function cell(numbers, name) {
+  if (!numbers) return "–";
+  if (numbers.shared && SHARED.has(name)) return "0, one map";
+  const value = numbers[name];
+  if (!value) return "–";
+  const interval = value.low === null ? "" : ` [${digits(value.low)}, ${digits(value.high)}]`;
+  return digits(value.mean) + interval;
+}
 
 export function fillNumbers(pane) {
   const body = pane.find(".numbers tbody");
   const source = pane.find(".source");
-  body.replaceChildren();
+  const fill = (text) => body.replaceChildren(...Object.entries(ROWS).map(([name, title]) => line(title, ...text(name))));
+  fill(() => ["…", "…"]);
   source.textContent = "Measuring this image …";
   clearTimeout(pane.waiting);
   const { model, image, block, turn } = pane;
-  const current = () => pane.turn === turn && pane.block === block;
+  const head = pane.heads.value;
+  const current = () => pane.turn === turn && pane.block === block && pane.heads.value === head;
   pane.waiting = setTimeout(async () => {
     try {
-      const { image: measured, audit } = await server.numbers(model, image, block.path);
+      const { image: measured, audit } = await server.numbers(model, image, pane.choice());
       if (!current()) return;
-      body.replaceChildren(...Object.entries(ROWS).map(([name, title]) => line(title, digits(measured[name]), interval(audit?.[name]))));
+      fill((name) => [cell(measured, name), cell(audit, name)]);
       source.textContent = audit
-        ? `0: all positions alike. Audit of ${audit.images} images: mean and interval.`
-        : "0: all positions alike. No audit in this run; gcnet audit measures over a data set.";
+        ? `0: all positions alike. Audit: mean of ${audit.images} images and its 95 % interval.`
+        : "0: all positions alike. gcnet audit RUN measures over a data set; its newest report shows here.";
     } catch (error) {
       if (current()) source.textContent = error.message;
     }

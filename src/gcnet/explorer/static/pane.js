@@ -22,7 +22,11 @@ export class Pane {
     this.find(".model").hidden = app.models.length < 2;
     this.models.addEventListener("change", () => this.changeModel(Number(this.models.value)));
     this.blocks.addEventListener("change", () => this.chooseBlock(this.blocks.value));
-    for (const select of [this.heads, this.asked]) select.addEventListener("change", () => this.ask());
+    this.asked.addEventListener("change", () => this.ask());
+    this.heads.addEventListener("change", () => {
+      this.ask();
+      fillNumbers(this);
+    });
     this.listen();
     new ResizeObserver(() => this.draw()).observe(this.find(".view"));
   }
@@ -35,42 +39,43 @@ export class Pane {
   async show(image) {
     const turn = ++this.turn;
     this.image = image;
-    this.look = this.row = undefined;
+    this.pass = this.row = undefined;
     this.root.setAttribute("aria-busy", "true");
     try {
-      const look = await server.describe(this.model, image);
+      const pass = await server.describe(this.model, image);
       const picture = await server.picture(this.model, image);
       if (turn !== this.turn) return;
       this.picture = picture;
-      this.start(look);
+      this.start(pass);
     } catch (error) {
       if (turn === this.turn) this.app.fail(error);
     }
     if (turn === this.turn) this.root.setAttribute("aria-busy", "false");
   }
 
-  start(look) {
-    this.look = look;
+  start(pass) {
+    this.pass = pass;
     const view = this.find(".view");
-    view.style.aspectRatio = `${look.width} / ${look.height}`;
-    view.style.maxWidth = `calc(72vh * ${look.width / look.height})`;
-    this.canvas.setAttribute("aria-label", `Query on ${look.name}: arrow keys move it`);
-    this.find(".prediction").textContent = look.prediction.length
-      ? `Prediction: ${look.prediction.map(({ name, probability }) => `${name} ${percent(probability)}`).join(", ")}`
+    view.style.aspectRatio = `${pass.width} / ${pass.height}`;
+    view.style.maxWidth = `calc(72vh * ${pass.width / pass.height})`;
+    this.canvas.setAttribute("aria-label", `Query on ${pass.name}: arrow keys move it`);
+    this.find(".prediction").textContent = pass.prediction.length
+      ? `Prediction: ${pass.prediction.map(({ name, probability }) => `${name} ${percent(probability)}`).join(", ")}`
       : "";
-    const paths = look.blocks.map(({ path }) => path);
-    const wanted = [this.block?.path, this.wish, paths.at(-1)].find((path) => paths.includes(path));
-    this.blocks.replaceChildren(...look.blocks.map((block) => new Option(describeBlock(block), block.path)));
+    const paths = pass.blocks.map(({ path }) => path);
+    const wanted = [this.wish, this.block?.path, pass.block].find((path) => paths.includes(path));
+    this.blocks.replaceChildren(...pass.blocks.map((block) => new Option(describeBlock(block), block.path)));
     this.blocks.value = wanted;
-    this.app.setFrames(look.frames);
+    this.wish = undefined;
+    this.app.setFrames(pass.frames);
     this.chooseBlock(wanted);
   }
 
   chooseBlock(path) {
-    this.block = this.look.blocks.find((block) => block.path === path);
+    this.block = this.pass.blocks.find((block) => block.path === path);
     this.row = undefined;
     this.queries = new Grid(this.block.size);
-    this.keys = new Grid(this.block.key_size);
+    this.keys = new Grid(this.block.key_size, this.block.size);
     const kept = this.heads.value;
     this.heads.replaceChildren(new Option("mean of all", ""), ...Array.from({ length: this.block.heads }, (_, head) => new Option(head + 1, head)));
     this.heads.value = Number(kept) < this.block.heads ? kept : "";
@@ -97,7 +102,7 @@ export class Pane {
 
   // Only the newest query is asked for once an answer is here.
   async ask() {
-    if (!this.look) return;
+    if (!this.pass) return;
     this.draw();
     const wanted = JSON.stringify([this.turn, this.choice()]);
     if (this.asking || wanted === this.answered) {
@@ -130,7 +135,6 @@ export class Pane {
     this.scale = new Scale(weights, this.app.tables, this.app.floor === "lowest");
     const { width, height, frames } = this.keys;
     this.map = mapCanvas(weights, width, height * frames, this.scale);
-    drawLegend(this.find(".legend canvas"), this.scale);
     const unit = this.block.softmax ? " × uniform" : "";
     const { low, high } = this.scale;
     [low, (low + high) / 2, high].forEach((value, index) => {
@@ -140,11 +144,11 @@ export class Pane {
   }
 
   draw() {
-    if (!this.look) return;
+    if (!this.pass) return;
     const view = this.find(".view");
     const [width, height] = [view.clientWidth, view.clientHeight].map((side) => Math.round(side * devicePixelRatio));
     const context = this.sized("canvas.map", width, height);
-    const { frames, width: across, height: down } = this.look;
+    const { frames, width: across, height: down } = this.pass;
     const frame = Math.min(frames - 1, Math.floor(this.app.time * frames));
     context.drawImage(this.picture, 0, frame * down, across, down, 0, 0, width, height);
     if (this.row && this.map && this.app.opacity) {
@@ -155,13 +159,16 @@ export class Pane {
       const of = this.keys.cell({ x: 0, y: 0, t: (frame + 0.5) / frames }).frame;
       context.globalAlpha = this.app.opacity;
       context.imageSmoothingEnabled = false;
-      context.drawImage(this.map, 0, of * this.keys.height, this.keys.width, this.keys.height, 0, 0, width, height);
+      const { width: columns, height: rows } = this.keys;
+      context.drawImage(this.map, 0, of * rows, columns, rows, 0, 0, width * this.keys.reach.x, height * this.keys.reach.y);
     }
+    if (this.row) drawLegend(this.find(".legend canvas"), this.scale, this.app.opacity);
     this.mark(this.sized("canvas.query", width, height), width, height);
     this.find(".reading").textContent = this.row ? describeReading(this) : "";
+    this.find(".download").hidden = this.asksPrefix;
     this.root.querySelectorAll("[data-form]").forEach((link) => {
       link.href = server.figurePath(this.model, this.image, { ...this.choice(), form: link.dataset.form });
-      link.download = "";
+      link.download = `attention.${link.dataset.form}`;
     });
   }
 

@@ -13,7 +13,7 @@ async function answer(path, options) {
 }
 
 const json = async (path, options) => (await answer(path, options)).json();
-const lookPath = (model, image, what = "") => `api/looks/${model}/${image}${what}`;
+const passPath = (model, image, what = "") => `api/passes/${model}/${image}${what}`;
 
 export const start = () => json("api/start");
 
@@ -22,20 +22,20 @@ export const upload = (file) =>
 
 export const thumbnailPath = (image) => `api/images/${image}/thumbnail`;
 
-export const describe = (model, image) => json(lookPath(model, image));
+export const describe = (model, image) => json(passPath(model, image));
 
-export const numbers = (model, image, block) =>
-  json(lookPath(model, image, `/numbers?${new URLSearchParams({ block })}`));
+export const numbers = (model, image, { query, ...choice }) =>
+  json(passPath(model, image, `/numbers?${new URLSearchParams(choice)}`));
 
 export async function picture(model, image) {
-  const response = await answer(lookPath(model, image, "/picture"));
+  const response = await answer(passPath(model, image, "/picture"));
   return createImageBitmap(await response.blob());
 }
 
 export async function row(model, image, choice) {
-  const response = await answer(lookPath(model, image, `/row?${new URLSearchParams(choice)}`));
+  const response = await answer(passPath(model, image, `/row?${new URLSearchParams(choice)}`));
   return new Float32Array(await response.arrayBuffer());
 }
 
 export const figurePath = (model, image, choice) =>
-  lookPath(model, image, `/figure?${new URLSearchParams(choice)}`);
+  passPath(model, image, `/figure?${new URLSearchParams(choice)}`);

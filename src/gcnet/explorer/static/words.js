@@ -8,7 +8,7 @@ const KINDS = {
 };
 const PAIRWISE = { gaussian: "Gaussian", embedded_gaussian: "embedded Gaussian", dot_product: "dot product", concatenation: "concatenation" };
 
-export const number = (value) => (value === 0 ? "0" : String(Number(value.toPrecision(3))));
+export const number = (value) => (Math.abs(value) < 0.0005 ? "0.000" : String(Number(value.toPrecision(3))));
 
 export const percent = (share) => `${share < 0.0995 ? (100 * share).toFixed(1) : Math.round(100 * share)} %`;
 
