@@ -24,7 +24,7 @@ from gcnet.explorer.pictures import MOST_BYTES, Unknown
 from gcnet.study.subject import Subject
 
 
-def build_app(subjects: Sequence[Subject], gallery: Gallery, host: str = "127.0.0.1") -> FastAPI:
+def build_app(subjects: Sequence[Subject], gallery: Gallery, host: str = "127.0.0.1") -> Guard:
     """The application for one network or two.
 
     Args:
@@ -33,9 +33,10 @@ def build_app(subjects: Sequence[Subject], gallery: Gallery, host: str = "127.0.
         host: that it is served on; requests for other names are refused.
 
     Example:
-        >>> app = build_app([], Gallery())
-        >>> app.url_path_for("thumbnail", image="f0")
-        '/api/images/f0/thumbnail'
+        >>> from starlette.testclient import TestClient
+        >>> client = TestClient(build_app([], Gallery()), base_url="http://localhost")
+        >>> client.get("/").status_code, client.get("/api/passes/0/f0").json()
+        (200, {'error': 'model 0 is not there'})
     """
     app = FastAPI(title="gcnet explore", docs_url=None, redoc_url=None, openapi_url=None)
     passes = [Passes(subject) for subject in subjects]
@@ -73,8 +74,8 @@ def build_app(subjects: Sequence[Subject], gallery: Gallery, host: str = "127.0.
             "height": height,
             "frames": seen.frames,
             "prediction": [{"name": name, "probability": share} for name, share in seen.prediction],
-            "block": choose_block(seen.maps),
-            "blocks": [_block(record) for record in seen.maps.values()],
+            "block": choose_block({path: record for path, record in seen.maps.items() if not seen.hidden(path)}),
+            "blocks": [_block(seen, record) for record in seen.maps.values()],
         }
 
     @app.get("/api/passes/{model}/{image}/picture")
@@ -105,8 +106,7 @@ def build_app(subjects: Sequence[Subject], gallery: Gallery, host: str = "127.0.
     app.add_exception_handler(ValueError, lambda _, error: _error(422, str(error)))
     app.add_exception_handler(Exception, _failure)
     app.mount("/", StaticFiles(directory=str(files("gcnet.explorer") / "static"), html=True))
-    app.add_middleware(Guard, host=host)
-    return app
+    return Guard(app, host)
 
 
 async def _bounded(request: Request) -> bytes:
@@ -123,9 +123,9 @@ async def _bounded(request: Request) -> bytes:
     return bytes(content)
 
 
-def _block(record: Captured) -> dict[str, Any]:
-    names = ("path", "kind", "size", "key_size", "heads", "prefix", "pooled", "softmax", "pairwise")
-    return {name: getattr(record, name) for name in names}
+def _block(seen: Pass, record: Captured) -> dict[str, Any]:
+    names = ("path", "kind", "size", "key_size", "heads", "prefix", "key_prefix", "pooled", "softmax")
+    return {**{name: getattr(record, name) for name in names}, "hidden": seen.hidden(record.path)}
 
 
 def _error(status: int, message: str) -> JSONResponse:

@@ -99,9 +99,11 @@ def _gallery(images: Path | None, subject: Subject) -> Gallery:
         return Gallery(kind=subject.kind)
     files = find_pictures(subject, folder)
     shown = find_pictures(subject, folder, MOST_IMAGES)
+    gallery = Gallery(folder if folder.is_dir() else folder.parent, shown, subject.kind)
     some = f"{len(shown)} of the {len(files)}" if len(shown) < len(files) else str(len(files))
-    print(f"{some} {subject.kind}s of {folder}")
-    return Gallery(folder if folder.is_dir() else folder.parent, shown, subject.kind)
+    elsewhere = f"; {gallery.left_out} links out of it are left out" if gallery.left_out else ""
+    print(f"{some} {subject.kind}s of {folder}{elsewhere}")
+    return gallery
 
 
 def _listen(host: str, port: int) -> socket.socket:

@@ -27,6 +27,9 @@ class Gallery:
         files: below it.
         kind: ``"image"`` or ``"video"``.
 
+    Attributes:
+        left_out: number of files that lie elsewhere.
+
     Example:
         >>> folder = getfixture("tmp_path")
         >>> Image.new("RGB", (8, 8)).save(folder / "a.png")
@@ -37,7 +40,9 @@ class Gallery:
     def __init__(self, folder: Path | None = None, files: Sequence[Path] = (), kind: str = "image") -> None:
         self.kind = kind
         self._folder = None if folder is None else folder.resolve()
-        self._files = {f"f{index}": path for index, path in enumerate(filter(self._inside, files))}
+        inside = [path for path in files if self._inside(path)]
+        self.left_out = len(files) - len(inside)
+        self._files = {f"f{index}": path for index, path in enumerate(inside)}
         self._uploads: OrderedDict[str, tuple[str, bytes]] = OrderedDict()
         self._count = 0
         self._lock = Lock()

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from threading import Lock
 
@@ -17,6 +17,7 @@ from gcnet.study.subject import Subject, View
 
 MOST_BYTES = 2 * 2**30  # of the passes of one network that are kept
 SHOWN = 3  # classes
+PAIRS = 1024  # of positions whose divergence is measured, where there are more
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,14 +41,31 @@ class Pass:
         """Of a clip; 1 of an image."""
         return self.view.picture.shape[1] if self.view.picture.dim() == 4 else 1
 
+    @property
+    def nbytes(self) -> int:
+        """Bytes kept at present; queries and keys are added when a row is first asked for."""
+        return sum(record.nbytes for record in self.maps.values())
+
+    def hidden(self, path: str) -> str | None:
+        """Why the map of a block cannot be laid over the picture; None where it can."""
+        record = self.maps[path]
+        if record.windows > 1:
+            return f"in {record.windows} windows"
+        if len(record.size) != self.view.picture.dim() - 1:
+            return "on no grid that is known"
+        return None
+
     def block(self, path: str) -> Captured:
         """What was kept of a block.
 
         Raises:
             Unknown: no such block.
+            ValueError: it cannot be laid over the picture.
         """
         if path not in self.maps:
             raise Unknown(f"block={path!r} is none of {', '.join(map(repr, self.maps))}")
+        if reason := self.hidden(path):
+            raise ValueError(f"block={path!r} attends {reason}, which is not shown here")
         return self.maps[path]
 
     @torch.inference_mode()
@@ -61,7 +79,7 @@ class Pass:
 
         Raises:
             Unknown: no such block.
-            ValueError: no such query or head; weights that are infinite or NaN.
+            ValueError: no such query or head; weights that are infinite or NaN; a block that is not shown.
         """
         record = self.block(path)
         if not 0 <= query < record.positions:
@@ -117,11 +135,12 @@ class Passes:
         return made
 
     def audit(self, one: Pass, path: str) -> Audit:
-        """What :func:`gcnet.analysis.audit.audit` measures of one block in one picture."""
+        """What :func:`gcnet.analysis.audit.audit` measures of one block in one picture; errors of :meth:`Pass.block`."""
+        one.block(path)
         with self._running:
             if path not in one.audits:
                 inputs = one.view.input[None]
-                one.audits[path] = audit(self.subject.net, [inputs], forward=self.subject, match=path)
+                one.audits[path] = audit(self.subject.net, [inputs], forward=self.subject, match=path, pairs=PAIRS)
         return one.audits[path]
 
     def _find(self, key: str) -> Pass | None:
@@ -133,15 +152,23 @@ class Passes:
     def _store(self, key: str, one: Pass) -> None:
         with self._storing:
             self._kept[key] = one
-            while len(self._kept) > 1 and sum(map(_size, self._kept.values())) > self.most_bytes:
+            while len(self._kept) > 1 and sum(one.nbytes for one in self._kept.values()) > self.most_bytes:
                 self._kept.popitem(last=False)
 
 
 def run_pass(subject: Subject, view: View) -> Pass:
-    """Run a network on a picture and keep its queries and keys."""
+    """Run a network on a picture and keep its queries and keys.
+
+    Raises:
+        ValueError: a network without attention, or none that can be laid over a picture.
+    """
     with capture(subject.net) as maps:
         output = subject(view.input[None])
-    return Pass(view, maps, _prediction(output, subject.classes))
+    done = Pass(view, maps, _prediction(output, subject.classes))
+    reasons = [done.hidden(path) for path in maps]
+    if all(reasons):
+        raise ValueError(f"{subject.name}: attends {reasons[0]} alone, which is not shown here")
+    return done
 
 
 def _prediction(output: object, classes: tuple[str, ...]) -> tuple[tuple[str, float], ...]:
@@ -149,15 +176,3 @@ def _prediction(output: object, classes: tuple[str, ...]) -> tuple[tuple[str, fl
         return ()
     probabilities, indices = output[0].float().softmax(0).topk(min(SHOWN, len(classes)))
     return tuple(zip((classes[index] for index in indices.tolist()), probabilities.tolist(), strict=True))
-
-
-def _size(one: Pass) -> int:
-    """Bytes of the tensors of a pass, each memory once."""
-    storages = {tensor.untyped_storage().data_ptr(): tensor.untyped_storage().nbytes() for tensor in _tensors(one)}
-    return sum(storages.values())
-
-
-def _tensors(one: Pass) -> Iterator[Tensor]:
-    yield from (one.view.input, one.view.picture)
-    for record in one.maps.values():
-        yield from (value for value in vars(record).values() if isinstance(value, Tensor))

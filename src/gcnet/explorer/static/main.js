@@ -74,7 +74,7 @@ class App {
   compare(wanted) {
     if (wanted) {
       const other = new Pane(this, this.models.length - 1);
-      const blocks = this.panes[0].pass?.blocks.map(({ path }) => path) ?? [];
+      const blocks = this.panes[0].pass?.blocks.filter(({ hidden }) => !hidden).map(({ path }) => path) ?? [];
       other.wish = this.models.length > 1 ? this.panes[0].block?.path : blocks.at(blocks.indexOf(this.panes[0].block?.path) - 1);
       this.panes.push(other);
       byId("panes").append(other.root);

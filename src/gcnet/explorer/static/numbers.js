@@ -10,7 +10,7 @@ const ROWS = {
 };
 const SOON = 300; // milliseconds: who leafs through blocks asks for the last only
 
-const digits = (value) => value.toFixed(4);
+const digits = (value) => (value !== 0 && value < 0.0001 ? value.toExponential(0) : value.toFixed(4));
 
 const SHARED = new Set(["output", "attention", "divergence"]); // the same for all positions of a pooled block
 

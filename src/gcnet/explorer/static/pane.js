@@ -62,9 +62,9 @@ export class Pane {
     this.find(".prediction").textContent = pass.prediction.length
       ? `Prediction: ${pass.prediction.map(({ name, probability }) => `${name} ${percent(probability)}`).join(", ")}`
       : "";
-    const paths = pass.blocks.map(({ path }) => path);
+    const paths = pass.blocks.filter(({ hidden }) => !hidden).map(({ path }) => path);
     const wanted = [this.wish, this.block?.path, pass.block].find((path) => paths.includes(path));
-    this.blocks.replaceChildren(...pass.blocks.map((block) => new Option(describeBlock(block), block.path)));
+    this.blocks.replaceChildren(...pass.blocks.map((block) => Object.assign(new Option(describeBlock(block), block.path), { disabled: Boolean(block.hidden) })));
     this.blocks.value = wanted;
     this.wish = undefined;
     this.app.setFrames(pass.frames);
@@ -131,7 +131,7 @@ export class Pane {
   // The map of the row, frame by frame.
   paint() {
     if (!this.row) return;
-    const weights = this.row.subarray(this.row.length - this.keys.count);
+    const weights = this.row.subarray(this.block.key_prefix);
     this.scale = new Scale(weights, this.app.tables, this.app.floor === "lowest");
     const { width, height, frames } = this.keys;
     this.map = mapCanvas(weights, width, height * frames, this.scale);

@@ -6,35 +6,36 @@ const KINDS = {
   non_local: "NL",
   attention: "attention",
 };
-const PAIRWISE = { gaussian: "Gaussian", embedded_gaussian: "embedded Gaussian", dot_product: "dot product", concatenation: "concatenation" };
 
-export const number = (value) => (Math.abs(value) < 0.0005 ? "0.000" : String(Number(value.toPrecision(3))));
+export function number(value) {
+  if (value === 0) return "0";
+  return Math.abs(value) < 0.0005 ? "0.000" : String(Number(value.toPrecision(3)));
+}
 
 export const percent = (share) => `${share < 0.0995 ? (100 * share).toFixed(1) : Math.round(100 * share)} %`;
 
-export function describeBlock({ path, kind, pairwise }) {
-  const form = kind === "non_local" ? `, ${PAIRWISE[pairwise]}` : "";
-  return `${path || "the network"} (${KINDS[kind]}${form})`;
+export function describeBlock({ path, kind, hidden }) {
+  return `${path || "the network"} (${KINDS[kind]}${hidden ? ` ${hidden}, not shown` : ""})`;
 }
 
 export function describeReading({ block, row, keys, queries, app, scale, asksPrefix }) {
-  const weights = row.subarray(row.length - keys.count);
-  const of = (value) => (block.softmax ? `${number(value)} × uniform` : number(value));
-  const what = block.softmax ? "weight" : "affinity";
+  const weights = row.subarray(block.key_prefix);
+  const of = (value) => number(value) + (block.softmax ? " ×" : "");
   const parts = [];
-  if (!block.pooled && !asksPrefix) {
-    const own = weights[keys.index(app.query)];
-    parts.push(`Query at ${queries.name(queries.index(app.query))}${app.held ? " (held)" : ""}: ${what} of its own place ${of(own)}`);
+  if (asksPrefix) parts.push("query: the class token");
+  else if (!block.pooled) {
+    parts.push(`query: ${queries.name(queries.index(app.query))}${app.held ? ", held" : ""}`);
+    parts.push(`its own place ${of(weights[keys.index(app.query)])}`);
   }
   parts.push(`highest ${of(scale.highest)} at ${keys.name(weights.indexOf(scale.highest))}`);
-  parts.push(`lowest ${number(scale.lowest)}`);
+  parts.push(`lowest ${of(scale.lowest)}`);
   if (app.pointer && (app.held || block.pooled || asksPrefix)) {
     parts.push(`under the pointer ${of(weights[keys.index(app.pointer)])}`);
   }
-  if (block.prefix) {
-    const share = row.subarray(0, block.prefix).reduce((sum, value) => sum + value, 0) / row.length;
-    parts.push(`${percent(share)} of all weight on ${block.prefix > 1 ? `the ${block.prefix} class and register tokens` : "the class token"}`);
+  if (block.key_prefix) {
+    const share = row.subarray(0, block.key_prefix).reduce((sum, value) => sum + value, 0) / row.length;
+    parts.push(`${percent(share)} of all weight on ${block.key_prefix > 1 ? `${block.key_prefix} tokens outside the image` : "the class token"}`);
   }
-  const text = parts.join("; ");
-  return `${text[0].toUpperCase()}${text.slice(1)}.`;
+  const text = parts.join(" · ");
+  return text[0].toUpperCase() + text.slice(1);
 }
