@@ -31,6 +31,7 @@ def test_version(capsys):
 
 
 ARGUMENTS = {
+    "audit": ["resnet18", "--data", "photos"],
     "bench": ["--list"],
     "convert": ["--list"],
     "cost": ["resnet50"],

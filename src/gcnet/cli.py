@@ -18,6 +18,7 @@ class Verb(NamedTuple):
 
 
 VERBS = {
+    "audit": Verb("gcnet.study.audit_cli", "train", "how much the attention of a network depends on the query"),
     "bench": Verb("gcnet.benchmarks.cli", "models", "time the blocks against other libraries' on this machine"),
     "convert": Verb("gcnet.checkpoints.cli", "models", "weights of other libraries as ours and back, with a report"),
     "cost": Verb("gcnet.analysis.cli", "models", "parameters and multiply-adds of a backbone with and without a block"),

@@ -217,10 +217,10 @@ def _distributions(name: str, rows: Tensor) -> Tensor:
     if not rows.is_floating_point():
         raise ValueError(f"{name} is {rows.dtype}; it must be of a floating-point type")
     exact = rows.double()
-    _check_finite(name, exact)
-    if (exact < 0).any():
-        raise ValueError(f"{name} has negative values, such as {exact.min():.3g}; its rows must be distributions")
     sums = exact.sum(-1, keepdim=True)
+    _check_finite(name, sums)
+    if (rows < 0).any():
+        raise ValueError(f"{name} has negative values, such as {rows.min():.3g}; its rows must be distributions")
     off = (sums - 1).abs()
     if (off > max(1e-5, 4 * torch.finfo(rows.dtype).eps)).any():
         worst = sums.flatten()[off.argmax()]
