@@ -17,6 +17,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 from gcnet.analysis.audit import Audit
 from gcnet.analysis.audit import audit as measure
 from gcnet.analysis.audit_figure import draw_audit
+from gcnet.analysis.query_dependence import PAIRS
 from gcnet.files import whole_file
 from gcnet.recipes.parsing import guarded
 from gcnet.study.pictures import find_pictures, views
@@ -47,7 +48,7 @@ class Arguments:
     """For a name or file: side in pixels that images are cut to; by default the network's own."""
     checkpoint: str = "best"
     """Of a run: best or last."""
-    pairs: int = 4096
+    pairs: int = PAIRS
     """Pairs of positions drawn per image for the divergence, where there are more."""
     seed: int = 0
     """Of the pairs and of the intervals."""
@@ -113,7 +114,7 @@ def audit_files(
     *,
     batch_size: int = 8,
     match: str | None = None,
-    pairs: int | None = 4096,
+    pairs: int | None = PAIRS,
     seed: int = 0,
 ) -> Audit:
     """Audit a network on images or videos, with a progress bar on the terminal.
