@@ -15,8 +15,9 @@ from gcnet.analysis.query_dependence import (
 
 
 def pairs_cosine(v):
+    """Pairs with a vector of zeros are NaN and left out."""
     v = v.double()
-    return ((1 - cosine_similarity(v[:, :, None], v[:, None], dim=-1, eps=0)) / 2).mean((1, 2))
+    return ((1 - cosine_similarity(v[:, :, None], v[:, None], dim=-1, eps=0)) / 2).flatten(1).nanmean(1)
 
 
 def pairs_divergence(p):
@@ -68,6 +69,7 @@ def test_vectors_of_zeros_are_left_out_and_counted():
     assert found.count.tolist() == [4, 0, 6]
     assert found.total == 6
     torch.testing.assert_close(found.distance()[:1], pairs_cosine(v[:1, 2:]))
+    torch.testing.assert_close(found.distance(), pairs_cosine(v), equal_nan=True)
     assert found.distance().isnan().tolist() == [False, True, False]
     torch.testing.assert_close(cosine_distance(v), found.distance(), equal_nan=True)
 

@@ -13,7 +13,7 @@ from gcnet.analysis.audit_report import Audit, BlockAudit
 from gcnet.analysis.bootstrap import Interval, bootstrap
 from gcnet.analysis.capture import Captured, capture
 from gcnet.analysis.paper_statistics import matching_setup
-from gcnet.analysis.query_dependence import CHUNK, CosineDistance, estimate_jensen_shannon
+from gcnet.analysis.query_dependence import CHUNK, PAIRS, CosineDistance, Rows, estimate_jensen_shannon
 
 __all__ = ["Audit", "BlockAudit", "Interval", "audit"]
 
@@ -24,7 +24,7 @@ def audit(
     *,
     forward: Callable[[Tensor], Any] | None = None,
     match: str | None = None,
-    pairs: int | None = 4096,
+    pairs: int | None = PAIRS,
     resamples: int = 2000,
     seed: int = 0,
 ) -> Audit:
@@ -94,13 +94,22 @@ class _Measured(NamedTuple):
     zeros: Tensor
     errors: Tensor
 
+    def of(self, head: int) -> _Measured:
+        """Of one head: [N] each."""
+        return _Measured(*(column[:, head] for column in self))
+
+    def mean(self) -> _Measured:
+        """Along axis 1, of independent errors: [N, ...] each."""
+        values, zeros, errors = self
+        return _Measured(values.nanmean(1), zeros.mean(1), errors.square().sum(1).sqrt() / errors.shape[1])
+
 
 class _Line:
     """What a line of the report has seen so far."""
 
     def __init__(self, path: str, record: Captured, head: int | None) -> None:
         self.path, self.kind, self.head = path, record.kind, head
-        self.pairwise = record.pairwise if record.kind == "non_local" else None
+        self.pairwise = getattr(record.source, "pairwise", None)
         self.sizes: list[int] = []
         self.images = 0
         self.measured: dict[str, list[_Measured]] = {}
@@ -148,37 +157,29 @@ def _gather(
     """Add a call of a block to its lines: one for the block, and one for each head of an attention layer."""
     path = record.path if call == 0 else f"{record.path} (call {call + 1})"
     found = {name: _per_image(path, part, images) for name, part in _measure(record, pairs, generator).items()}
-    of_heads = ("attention", "divergence") if record.kind == "attention" else ()
-    for head in (None, *range(record.heads if of_heads else 0)):
+    for head in (None, *range(record.heads if record.kind == "attention" else 0)):
         line = lines.setdefault((path, head), _Line(path, record, head))
         if head is None:
-            part = {name: _over_heads(measured) for name, measured in found.items()}
+            part = {name: measured.mean() for name, measured in found.items()}
         else:
-            part = {name: _Measured(*(column[:, head] for column in found[name])) for name in of_heads}
+            part = {name: measured.of(head) for name, measured in found.items() if name != "input"}
         line.add(part, record.positions - record.prefix, images)
 
 
 def _measure(record: Captured, pairs: int | None, generator: torch.Generator) -> dict[str, _Measured]:
     """Every quantity of one call, for each of its maps."""
-    positions = record.positions - record.prefix
-
-    def features(name: str) -> _Measured:
-        values: Tensor = getattr(record, name)
-        vectors = values[:, record.prefix :] if record.kind == "attention" else values.flatten(2).transpose(1, 2)
-        size = max(1, CHUNK // max(1, vectors[:, 0].numel()))
-        return _cosine(f"{record.path}: {name}", (part[:, None] for part in vectors.split(size, 1)))
-
-    found = {"input": features("input")}
+    found = {}
+    if (tokens := _tokens(record, record.input)) is not None:
+        found["input"] = _cosine(record, "input", _rows_of(tokens[:, None]))
     if record.pooled:
         return found
-    found["output"] = features("output")
-    size = max(1, CHUNK // record.rows([0]).numel())
-    queries = torch.arange(record.prefix, record.positions)
-    found["attention"] = _cosine(f"{record.path}: attention", (record.rows(part) for part in queries.split(size)))
+    output = record.output if record.kind == "attention" else record.output.flatten(2).transpose(1, 2)[:, None]
+    found["output"] = _cosine(record, "output", _rows_of(output))
+    found["attention"] = _cosine(record, "attention", record.rows)
     if record.softmax:
         mean, error = estimate_jensen_shannon(
-            lambda part: record.rows(part + record.prefix),
-            positions,
+            lambda queries: record.rows(queries + record.prefix),
+            record.positions - record.prefix,
             pairs=pairs,
             generator=generator,
             name=f"{record.path}: attention",
@@ -187,10 +188,22 @@ def _measure(record: Captured, pairs: int | None, generator: torch.Generator) ->
     return found
 
 
-def _cosine(name: str, chunks: Iterable[Tensor]) -> _Measured:
-    found = CosineDistance(name)
-    for rows in chunks:
-        found.add(rows)
+def _tokens(record: Captured, features: Tensor) -> Tensor | None:
+    """[N, P, C]; None of a layer that was called with other positions than it attends from."""
+    if record.kind != "attention":
+        return features.flatten(2).transpose(1, 2)
+    return features if features.dim() == 3 and features.shape[1] == record.positions else None
+
+
+def _rows_of(vectors: Tensor) -> Rows:
+    return lambda queries: vectors[:, :, queries.to(vectors.device)]
+
+
+def _cosine(record: Captured, name: str, rows: Rows) -> _Measured:
+    found = CosineDistance(f"{record.path}: {name}")
+    size = max(1, CHUNK // max(1, rows(torch.tensor([record.prefix])).numel()))
+    for queries in torch.arange(record.prefix, record.positions).split(size):
+        found.add(rows(queries))
     values = found.distance().cpu()
     return _Measured(values, 1 - found.count.cpu() / found.total, torch.zeros_like(values))
 
@@ -199,13 +212,7 @@ def _per_image(path: str, found: _Measured, images: int) -> _Measured:
     """The mean over what belongs to one image, such as its windows or frames."""
     if len(found.values) % images:
         raise ValueError(f"{path}: made {len(found.values)} maps of {images} images, which do not divide evenly")
-    values, zeros, errors = (column.unflatten(0, (images, -1)) for column in found)
-    return _Measured(values.nanmean(1), zeros.mean(1), errors.square().sum(1).sqrt() / errors.shape[1])
-
-
-def _over_heads(found: _Measured) -> _Measured:
-    values, zeros, errors = found
-    return _Measured(values.nanmean(1), zeros.mean(1), errors.square().sum(1).sqrt() / errors.shape[1])
+    return _Measured(*(column.unflatten(0, (images, -1)) for column in found)).mean()
 
 
 def _device(model: nn.Module) -> torch.device:

@@ -9,7 +9,7 @@ from gcnet.analysis.bootstrap import Interval
 from gcnet.analysis.paper_statistics import PAPER, SETUPS, PaperStatistics
 from gcnet.analysis.table import format_table
 
-_HEAD = ("block", "attention by", "positions", "images", "input", "output", "attention", "JS divergence")
+_HEAD = ("block", "kind", "positions", "input", "output", "attention", "JS divergence")
 _NAMES = {"global_context": "GC", "simplified_non_local": "SNL", "non_local": "NL"}
 _FEW = 10  # images of which an interval is too narrow
 
@@ -18,24 +18,24 @@ def audit_text(audit: Audit) -> str:
     """The table, and below it what it needs to be read."""
     title = f"{audit.model}: " if audit.model else ""
     images = f"{audit.images} image{'s' if audit.images != 1 else ''}"
-    lines = [line for block in audit.blocks for line in _lines(block, audit.setup)]
+    lines = [line for block in audit.blocks for line in _lines(block, audit)]
     return "\n".join((f"{title}{images}", "", format_table(_HEAD, lines, left=2), "", *_notes(audit)))
 
 
-def _lines(block: BlockAudit, setup: str | None) -> Iterator[tuple[str, ...]]:
+def _lines(block: BlockAudit, audit: Audit) -> Iterator[tuple[str, ...]]:
     fewest, most = block.positions
     by = _NAMES.get(block.kind, "softmax") + (f" {block.pairwise}" if block.pairwise else "")
     path = block.path if block.head is None else f"  head {block.head}"
     positions = f"{fewest}" if fewest == most else f"{fewest}-{most}"
-    yield path, by if block.head is None else "", positions, str(block.images), *(_cell(block, q) for q in QUANTITIES)
-    if setup and block.pairwise in PAPER[setup]:
-        yield "  the paper's [M]", "", "", "", *_paper_cells(PAPER[setup][block.pairwise])
+    yield path, by if block.head is None else "", positions, *(_cell(block, q, audit.images) for q in QUANTITIES)
+    if audit.setup and block.pairwise:
+        yield "  the paper's [M]", "", "", *_paper_cells(PAPER[audit.setup][block.pairwise])
 
 
-def _cell(block: BlockAudit, quantity: str) -> str:
+def _cell(block: BlockAudit, quantity: str, images: int) -> str:
     found: Interval | None = getattr(block, quantity)
     if found is not None:
-        return format_interval(found) + (f" of {found.images}" if found.images != block.images else "")
+        return format_interval(found) + (f" of {found.images}" if found.images != images else "")
     if block.shared:
         return "shared"
     return "zero" if block.zeros.get(quantity) == 1 else "-"
@@ -71,7 +71,7 @@ def _notes(audit: Audit) -> Iterator[str]:
     if any(block.shared for block in audit.blocks):
         yield "shared: one map for all positions; its distance, and that of what it adds, is 0 by construction."
     if any(share == 1 for block in audit.blocks for share in block.zeros.values()):
-        yield "zero: nothing but zeros, which have no direction; a block with such an output is the identity."
+        yield "zero: nothing but zeros, which have no direction; a block that adds them is the identity."
     for block in audit.blocks:
         for quantity, share in block.zeros.items():
             if share < 1:
@@ -85,13 +85,12 @@ def _notes(audit: Audit) -> Iterator[str]:
 
 
 def _about_the_paper(audit: Audit) -> Iterator[str]:
-    functions = dict.fromkeys(block.pairwise for block in audit.blocks if block.pairwise)
     if audit.setup:
         yield f"the paper's [M]: quoted from memory; {SETUPS[audit.setup]}. Your data and training may be others."
         return
-    for function in functions:
-        found = PAPER["coco"][function]
-        figures = [f"{name} {figure:.3f}" for name, figure in zip(QUANTITIES, found, strict=True) if figure is not None]
-        yield f"For orientation, another network on other data: the paper's {function} in {SETUPS['coco']}: " + (
-            ", ".join(figures) + " (quoted from memory)."
+    for function in dict.fromkeys(block.pairwise for block in audit.blocks if block.pairwise):
+        found = zip(QUANTITIES, _paper_cells(PAPER["coco"][function]), strict=True)
+        yield (
+            f"Of another network, {SETUPS['coco']}, the paper reports for {function}: "
+            f"{', '.join(' '.join(pair) for pair in found)} [M]. [M]: quoted from memory."
         )
