@@ -53,7 +53,7 @@ def choose_block(maps: Mapping[str, Captured], block: str | None = None) -> str:
     Example:
         >>> import gcnet
         >>> from gcnet.analysis.capture import capture
-        >>> net = torch.nn.Sequential(gcnet.GlobalContext(8), torch.nn.MaxPool2d(4), gcnet.GlobalContext(8))
+        >>> net = torch.nn.Sequential(gcnet.NonLocal(8), torch.nn.MaxPool2d(4), gcnet.NonLocal(8))
         >>> with capture(net) as maps:
         ...     _ = net(torch.randn(1, 8, 8, 8))
         >>> choose_block(maps), choose_block(maps, "2")
