@@ -41,7 +41,7 @@ class Arguments:
     format: str = ""
     """png, svg or pdf, several as png,svg,pdf; by default that of --out."""
     width: float = 17.0
-    """Of the figure in cm: 8.5 for a column of a paper."""
+    """Most of the figure, in cm: 8.5 for a column of a paper."""
     most: int = 4
     """Pictures out of a folder, evenly spaced."""
     checkpoint: str = "best"
