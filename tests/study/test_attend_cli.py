@@ -135,4 +135,7 @@ def test_files_that_are_no_pictures(run, tmp_path, capsys):
 
 def test_a_network_without_attention(pictures, tmp_path, capsys):
     assert attend(["resnet18", str(pictures / "0.png"), "--size", "64", "--out", str(tmp_path / "a.png")]) == 2
-    assert "resnet18: no attention to look at; train a network with a non-local" in capsys.readouterr().err
+    message = capsys.readouterr().err
+    assert len(message.splitlines()) == 1
+    assert "this ResNet has no attention" in message
+    assert "gcnet train classification --block nl" in message

@@ -1,4 +1,4 @@
-"""Figures as pixels, and captured maps that are known."""
+"""Figures as pixels, and maps that are known."""
 
 import numpy as np
 import pytest
@@ -28,6 +28,21 @@ def one_hot(size, cell, reach=None):
     weights = torch.zeros(size, dtype=torch.float64)
     weights[cell] = weights.numel()
     return AttentionMap(weights, weights.numel(), reach or (1.0,) * len(size))
+
+
+class Known:
+    """Where rows come from that are known, [N, heads, Q, M]."""
+
+    query = key = None
+
+    def __init__(self, rows, softmax=True):
+        self.known, self.softmax = rows, softmax
+
+    def rows(self, queries):
+        return self.known if queries is None else self.known[:, :, queries]
+
+    def output(self):
+        return self.known
 
 
 def row_of(picture, found, point=None):

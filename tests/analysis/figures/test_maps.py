@@ -1,5 +1,7 @@
 """Maps of chosen queries against those laid out by the blocks themselves."""
 
+import dataclasses
+
 import pytest
 import torch
 from torch import nn
@@ -7,6 +9,7 @@ from torch import nn
 import gcnet
 from gcnet.analysis.capture import Captured, capture
 from gcnet.analysis.figures import choose_block, mean_map, pooled_neighbour, query_maps, same_layer
+from tests.analysis.figures.shots import Known
 
 
 def seen_by(block, x):
@@ -47,10 +50,9 @@ def tokens(heads=2, prefix=1, size=(3, 4), width=5):
     count = prefix + size[0] * size[1]
     query, key = torch.randn(2, heads, count, width).double(), torch.randn(2, heads, count, width).double()
     x = torch.randn(2, count, 6)
-    seen = Captured(
-        "blocks.1.attn", "attention", x, x, size, size, heads=heads, prefix=prefix, query=query, key=key, scale=0.5
-    )
-    return seen, (0.5 * query @ key.transpose(2, 3)).softmax(3)
+    rows = (0.5 * query @ key.transpose(2, 3)).softmax(3)
+    seen = Captured("blocks.1.attn", "attention", x, size, size, Known(rows), heads, prefix, prefix)
+    return seen, rows
 
 
 def test_tokens_before_the_picture_take_part_but_are_not_shown():
@@ -120,3 +122,15 @@ def test_a_pooled_block_of_the_same_module():
         net(torch.randn(1, 16, 4, 4))
     assert pooled_neighbour(maps, maps["0.0"]) is maps["0.1"]
     assert pooled_neighbour(maps, maps["1"]) is None
+
+
+def test_maps_that_lie_over_no_picture_are_passed_over():
+    maps = dict(maps_of(network()))
+    seen, _ = tokens(size=(4, 4))
+    maps["windows"] = dataclasses.replace(seen, windows=4)
+    maps["tokens"] = dataclasses.replace(seen, size=(16,), key_size=(16,))
+    assert choose_block(maps) == "2"
+    with pytest.raises(ValueError, match=r"blocks.1.attn: attends within 4 windows of 4 x 4, and .* choose another"):
+        query_maps(maps["windows"], [(0.5, 0.5)])
+    with pytest.raises(ValueError, match=r"its tokens lie on no grid that is known, and .* choose another"):
+        mean_map(maps["tokens"])

@@ -1,5 +1,6 @@
 """A picture's panels, and what is said of them in figures."""
 
+import dataclasses
 import math
 
 import pytest
@@ -9,22 +10,21 @@ pytest.importorskip("matplotlib")
 
 from gcnet.analysis.capture import Captured
 from gcnet.analysis.figures import AttentionMap, attention_row
-from tests.analysis.figures.shots import one_hot, row_of
+from gcnet.analysis.queries import choose_points
+from tests.analysis.figures.shots import Known, one_hot, row_of
 
 PICTURE = torch.zeros(3, 40, 60, dtype=torch.uint8)
 
 
-def non_local(size=(4, 6), path="nl", pairwise="embedded_gaussian"):
-    positions = math.prod(size)
-    query, key = torch.randn(1, 1, positions, 3), torch.randn(1, 1, positions, 3)
-    x = torch.randn(1, 5, *size)
-    return Captured(path, "non_local", x, x, size, size, query=query, key=key, pairwise=pairwise)
+def non_local(size=(4, 6), softmax=True):
+    rows = torch.randn(1, 1, math.prod(size), math.prod(size))
+    source = Known(rows.softmax(3) if softmax else rows, softmax)
+    return Captured("nl", "non_local", torch.randn(1, 5, *size), size, size, source)
 
 
 def pooled(size=(4, 6), kind="global_context"):
-    x = torch.randn(1, 5, *size)
-    weights = torch.randn(1, math.prod(size)).softmax(1)
-    return Captured("gc", kind, x, torch.randn(1, 5), size, size, weights=weights)
+    source = Known(torch.randn(1, 1, 1, math.prod(size)).softmax(3))
+    return Captured("gc", kind, torch.randn(1, 5, *size), size, size, source)
 
 
 def titles(row):
@@ -55,13 +55,17 @@ def test_a_pooled_block_is_asked_only_on_purpose():
 
 
 def test_points_of_a_transformer_come_from_its_tokens():
-    x = torch.randn(1, 1 + 36, 8)
-    projected = torch.randn(1, 2, 37, 4)
-    seen = Captured("a", "attention", x, x, (6, 6), (6, 6), heads=2, prefix=1, query=projected, key=projected)
-    features = x[0, 1:].T.reshape(1, 8, 6, 6)
-    same = non_local((6, 6))
-    same = Captured("b", "non_local", features, features, (6, 6), (6, 6), query=same.query, key=same.key)
-    assert attention_row(seen, PICTURE).points == attention_row(same, PICTURE).points
+    tokens = torch.randn(1, 1 + 36, 8)
+    source = Known(torch.randn(1, 2, 37, 37).softmax(3))
+    seen = Captured("a", "attention", tokens, (6, 6), (6, 6), source, heads=2, prefix=1, key_prefix=1)
+    expected = choose_points(tokens[0, 1:].T.reshape(8, 6, 6))
+    assert attention_row(seen, PICTURE).points == expected
+    assert len(attention_row(dataclasses.replace(seen, input=tokens.transpose(0, 1)), PICTURE).points) == 3
+
+
+def test_maps_of_other_axes_are_not_drawn():
+    with pytest.raises(ValueError, match=r"nl attends over 3 axes, \(2, 4, 6\), the picture has \(40, 60\)"):
+        attention_row(non_local((2, 4, 6)), PICTURE)
 
 
 def test_one_hot_numbers():
@@ -75,7 +79,7 @@ def test_one_hot_numbers():
 def test_numbers_of_a_map_in_float64():
     seen = non_local()
     row = attention_row(seen, PICTURE, "30,20")
-    p = (seen.query[0, 0].double() @ seen.key[0, 0].double().T).softmax(1)
+    p = seen.attention[0].double()
     one, mean = p[2 * 6 + 3], p.mean(0)
     (numbers,) = row.numbers()
     assert numbers["effective_positions"] == pytest.approx(math.exp(-float((one * one.log()).sum())), rel=1e-6)
@@ -87,7 +91,7 @@ def test_numbers_of_a_map_in_float64():
 
 
 def test_entropy_is_of_shares_only():
-    (numbers,) = attention_row(non_local(pairwise="dot_product"), PICTURE, "30,20").numbers()
+    (numbers,) = attention_row(non_local(softmax=False), PICTURE, "30,20").numbers()
     assert numbers["effective_positions"] is None
     prefix = AttentionMap(torch.full((4, 6), 0.5), 48, (1.0, 1.0))
     (numbers,) = row_of(PICTURE, prefix).numbers()
