@@ -1,15 +1,18 @@
 """Files that a paper can take."""
 
+import base64
+import io
 from xml.etree import ElementTree
 
 import matplotlib.image
+import numpy as np
 import pytest
 import torch
 
 pytest.importorskip("matplotlib")
 
 from gcnet.analysis.figures import attention_figure, figure_paths, save_figure
-from tests.analysis.figures.shots import one_hot, row_of
+from tests.analysis.figures.shots import one_hot, panels, pixels, row_of
 
 
 @pytest.fixture
@@ -31,6 +34,18 @@ def test_every_format(figure, tmp_path):
     assert content.rstrip().endswith(b"%%EOF")
     assert b"/Type3" not in content
     assert b"/FontFile2" in content
+
+
+def test_every_format_has_the_same_colours(figure, tmp_path):
+    """Vector formats put the images of a panel together before they are drawn."""
+    (path,) = save_figure(figure, tmp_path / "a.svg")
+    images = [node for node in ElementTree.parse(path).iter() if node.tag.endswith("image")]
+    _, encoded = images[1].get("{http://www.w3.org/1999/xlink}href").split(",")
+    vector = matplotlib.image.imread(io.BytesIO(base64.b64decode(encoded)))[::-1]  # which SVG turns upright
+    shot = pixels(figure, panels(figure)[1]) / 255
+    for y, x in ((0.1, 0.1), (0.375, 0.75), (0.9, 0.9)):
+        first, second = (drawn[int(y * len(drawn)), int(x * drawn.shape[1]), :3] for drawn in (vector, shot))
+        np.testing.assert_allclose(first, second, atol=0.02)
 
 
 def test_the_same_figure_makes_the_same_files(figure, tmp_path):
