@@ -13,7 +13,7 @@ from torch import Tensor
 Point = tuple[float, ...]
 
 COUNT = 3  # points that are chosen
-_THIRDS = ((1 / 3, 1 / 3), (2 / 3, 2 / 3), (1 / 3, 2 / 3))
+_ALIKE = 1e-3  # distance of features that do not differ, so that place alone tells their positions apart
 
 
 def parse_points(text: str, size: Sequence[int]) -> tuple[Point, ...]:
@@ -65,8 +65,7 @@ def choose_points(features: Tensor) -> tuple[Point, ...]:
 
     Greedy farthest points, with cosine distance of features times Euclidean distance of places (as shares of the
     axes) between two positions. The first is the one whose feature is farthest from the mean. The outermost rows and
-    columns, which padding marks, are left out where more than four are there. Features that do not differ give the
-    points of the rule of thirds. The same features give the same points.
+    columns, which padding marks, are left out where there are more than four. The same features give the same points.
 
     Args:
         features: the block's input, [C, H, W] or [C, T, H, W].
@@ -74,8 +73,8 @@ def choose_points(features: Tensor) -> tuple[Point, ...]:
     Example:
         >>> features = torch.zeros(2, 8, 8)
         >>> features[0], features[1, 2, 5] = 1, 9
-        >>> choose_points(features)[0]
-        (0.3125, 0.6875)
+        >>> choose_points(features)
+        ((0.3125, 0.6875), (0.8125, 0.1875), (0.1875, 0.8125))
     """
     size = features.shape[1:]
     cells = torch.cartesian_prod(*(torch.arange(extent) for extent in size))
@@ -86,12 +85,10 @@ def choose_points(features: Tensor) -> tuple[Point, ...]:
     vectors = torch.nn.functional.normalize(vectors, dim=1)
     chosen = [int((vectors @ vectors.mean(0)).argmin())]
     distance = torch.full((len(places),), torch.inf, dtype=torch.float64)
-    while len(chosen) < COUNT:
+    while len(chosen) < min(COUNT, len(places)):
         last = chosen[-1]
-        apart = (1 - vectors @ vectors[last]) * (places - places[last]).norm(dim=1)
+        apart = (1 - vectors @ vectors[last] + _ALIKE) * (places - places[last]).norm(dim=1)
         distance = distance.minimum(apart)
-        if not distance.max() > 1e-9:
-            return tuple((*(0.5,) * (len(size) - 2), *point) for point in _THIRDS)
         chosen.append(int(distance.argmax()))
     return tuple(tuple(places[index].tolist()) for index in chosen)
 

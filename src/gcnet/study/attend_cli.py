@@ -34,20 +34,22 @@ class Arguments:
     """Head of a transformer, from 0; by default the mean of all."""
     beside: str = ""
     """Another model, whose block of the same layer is shown for comparison."""
+    beside_weights: str = ""
+    """Of the other model, as --weights."""
     out: Path = Path("attention.png")
     """File to write."""
     format: str = ""
     """png, svg or pdf, several as png,svg,pdf; by default that of --out."""
     width: float = 17.0
-    """Of the figure in cm: 8.5 for a column of a paper."""
+    """Most of the figure, in cm: 8.5 for a column of a paper."""
     most: int = 4
     """Pictures out of a folder, evenly spaced."""
     checkpoint: str = "best"
     """Of a run: best or last."""
     weights: str = ""
-    """Of networks by name: pretrained, or a file; random by default."""
+    """Of a network by name: pretrained, or a file; random by default."""
     size: int | None = None
-    """Side of the square that networks by name see, in pixels."""
+    """Side in pixels of the square that a network out of no run sees; by default its own."""
     json: bool = False
     """Print JSON."""
 
@@ -79,14 +81,14 @@ def _attend(arguments: Arguments) -> dict[str, Any]:
 
     formats = tuple(name.strip() for name in arguments.format.split(",") if name.strip())
     figure_paths(arguments.out, formats)
-    opening: dict[str, Any] = {
-        "checkpoint": arguments.checkpoint,
-        "weights": arguments.weights or None,
-        "size": arguments.size,
-    }
-    subject = open_subject(arguments.model, **opening)
-    beside = open_subject(arguments.beside, **opening) if arguments.beside else None
+    subject = open_subject(
+        arguments.model, checkpoint=arguments.checkpoint, weights=arguments.weights or None, size=arguments.size
+    )
+    beside = open_subject(arguments.beside, weights=arguments.beside_weights or None) if arguments.beside else None
+    if arguments.beside_weights and beside is None:
+        raise ValueError(f"beside_weights={arguments.beside_weights}: goes with --beside MODEL")
     files, notes = _files(subject, arguments.images, arguments.most)
+    notes += [f"{net.name} has random weights; give --weights" for net in (subject, beside) if net and not net.trained]
     looks = [
         look(subject, path, arguments.queries, block=arguments.block or None, head=arguments.head, beside=beside)
         for path in files
@@ -121,8 +123,6 @@ def _files(subject: Any, images: Sequence[Path], most: int) -> tuple[list[Path],
         raise ValueError(f"most={most} must be at least 1")
     files, notes = [], []
     for path in images:
-        if not path.exists():
-            raise FileNotFoundError(f"{path}: no such file or folder")
         chosen = find_pictures(subject, path, most)
         files += chosen
         if path.is_dir() and (total := len(find_pictures(subject, path))) > len(chosen):

@@ -70,11 +70,13 @@ def see(subject: Subject, path: Path) -> tuple[View, Maps]:
         ValueError: a network without attention, or a broken picture.
     """
     view = subject.see(path)
-    with capture(subject.net) as maps:
-        subject(view.input.unsqueeze(0))
-    if not maps:
-        raise ValueError(
-            f"{subject.name}: no attention to look at; train a network with a non-local, GC or SNL block (gcnet train "
-            "classification --block nl --data DIR), or name a transformer"
+    try:
+        with capture(subject.net) as maps:
+            subject(view.input.unsqueeze(0))
+    except ValueError as error:
+        error.add_note(
+            f"{subject.name} is to be looked at: train a network with attention, such as by gcnet train "
+            "classification --block nl --data DIR, or name a transformer, such as timm:vit_tiny_patch16_224"
         )
+        raise
     return view, maps

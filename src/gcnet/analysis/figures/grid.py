@@ -18,7 +18,8 @@ def attention_figure(rows: Sequence[AttentionRow], *, width: float = 17.0, title
 
     Args:
         rows: of :func:`attention_row`, of images.
-        width: of the figure in cm: 8.5 for a column of a paper, 17 for its full width. Text is 7 points high in both.
+        width: most of the figure, in cm: 8.5 for a column of a paper, 17 for its full width. Text is 7 points high in
+            both, panels are no wider than 4 cm.
         title: above the figure.
 
     Raises:

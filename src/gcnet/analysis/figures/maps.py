@@ -6,12 +6,11 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from math import prod
 
-import numpy as np
 import torch
 from torch import Tensor
 
 from gcnet.analysis.capture import Captured
-from gcnet.analysis.queries import Point, cell_of
+from gcnet.analysis.queries import Point
 from gcnet.blocks.base import check_choice
 
 LEAST = 4  # rows and columns of a map that can be looked at
@@ -53,15 +52,16 @@ def choose_block(maps: Mapping[str, Captured], block: str | None = None) -> str:
     Example:
         >>> import gcnet
         >>> from gcnet.analysis.capture import capture
-        >>> net = torch.nn.Sequential(gcnet.GlobalContext(8), torch.nn.MaxPool2d(4), gcnet.GlobalContext(8))
+        >>> net = torch.nn.Sequential(gcnet.NonLocal(8), torch.nn.MaxPool2d(4), gcnet.NonLocal(8))
         >>> with capture(net) as maps:
         ...     _ = net(torch.randn(1, 8, 8, 8))
         >>> choose_block(maps), choose_block(maps, "2")
         ('0', '2')
     """
     if block is None:
-        large = [path for path in maps if min(maps[path].size[-2:]) >= LEAST]
-        return (large or list(maps))[-1]
+        whole = [path for path in maps if _problem(maps[path]) is None]
+        large = [path for path in whole if min(maps[path].size[-2:]) >= LEAST]
+        return (large or whole or list(maps))[-1]
     inside = [path for path in maps if path.startswith(f"{block}.")]
     if block not in maps and len(inside) == 1:
         return inside[0]
@@ -71,7 +71,7 @@ def choose_block(maps: Mapping[str, Captured], block: str | None = None) -> str:
 
 def same_layer(maps: Mapping[str, Captured], seen: Captured) -> Captured:
     """The block of another network to put beside one: at the same path, or of the same size, or the default one."""
-    alike = [path for path in maps if maps[path].size == seen.size]
+    alike = [path for path in maps if maps[path].size == seen.size and _problem(maps[path]) is None]
     return maps[seen.path if seen.path in maps else alike[-1] if alike else choose_block(maps)]
 
 
@@ -98,7 +98,7 @@ def query_maps(
         head: of a transformer, from 0; by default the mean of all heads.
 
     Raises:
-        ValueError: no such head.
+        ValueError: no such head; attention within windows, or over tokens on no grid that is known.
 
     Example:
         >>> import gcnet
@@ -110,8 +110,8 @@ def query_maps(
         >>> found.weights.shape, found.keys, found.reach
         (torch.Size([3, 4]), 12, (0.8571428571428571, 0.8888888888888888))
     """
-    queries = [seen.prefix + int(np.ravel_multi_index(cell_of(point, seen.size), seen.size)) for point in points]
-    return [_map(seen, row) for row in _rows(seen, queries, sample, head)]
+    queries = [seen.position(*point) for point in points]
+    return [_map(seen, row) for row in _rows(seen, queries, sample, head)] if queries else []
 
 
 def mean_map(seen: Captured, *, sample: int = 0, head: int | None = None) -> AttentionMap:
@@ -136,12 +136,21 @@ def mean_map(seen: Captured, *, sample: int = 0, head: int | None = None) -> Att
 
 def _rows(seen: Captured, queries: Sequence[int], sample: int, head: int | None) -> Tensor:
     """[Q, M] of one sample."""
+    if problem := _problem(seen):
+        raise ValueError(f"{seen.path}: {problem}, and its maps cannot be laid over the picture; choose another block")
     if head is not None and not 0 <= head < seen.heads:
         heads = f"heads 0 to {seen.heads - 1}" if seen.heads > 1 else "one head, 0"
         raise ValueError(f"head={head}: {seen.path} has {heads}")
     with torch.no_grad():
         rows = seen.rows(queries)[sample].double().cpu()
     return rows.mean(0) if head is None else rows[head]
+
+
+def _problem(seen: Captured) -> str | None:
+    """Why the maps do not lie over a picture; None if they do."""
+    if seen.windows > 1:
+        return f"attends within {seen.windows} windows of {' x '.join(map(str, seen.size))}"
+    return "its tokens lie on no grid that is known" if len(seen.size) < 2 else None
 
 
 def _map(seen: Captured, row: Tensor) -> AttentionMap:

@@ -115,7 +115,7 @@ def attention_row(
         beside_picture: what its network saw, if that is another one.
 
     Raises:
-        ValueError: points out of range, no such head.
+        ValueError: points out of range, no such head, maps that do not lie over the picture.
 
     Example:
         >>> import gcnet
@@ -127,6 +127,10 @@ def attention_row(
         >>> [panel.title for panel in row.panels]
         ['query 1', 'query 2', 'mean map']
     """
+    if len(seen.size) != picture.dim() - 1:
+        raise ValueError(
+            f"{seen.path} attends over {len(seen.size)} axes, {seen.size}, the picture has {tuple(picture.shape[1:])}"
+        )
     points = _points(seen, picture, queries, sample)
     maps = query_maps(seen, points, sample=sample, head=head)
     mean = mean_map(seen, sample=sample, head=head)
@@ -155,7 +159,14 @@ def _points(seen: Captured, picture: Tensor, queries: str | Sequence[Point], sam
         return parse_points(queries, picture.shape[1:])
     if seen.pooled:
         return ()
-    features = seen.input[sample]
-    if seen.kind == "attention":
-        features = features[seen.prefix :].T.unflatten(1, seen.size)
-    return choose_points(features)
+    return choose_points(_features(seen)[sample])
+
+
+def _features(seen: Captured) -> Tensor:
+    """[N, C, *size]; of a transformer that was not called with tokens, all alike."""
+    if seen.kind != "attention":
+        return seen.input
+    tokens = seen.input
+    if tokens.dim() != 3 or tokens.shape[1] != seen.positions:
+        return torch.ones(len(tokens), 1, *seen.size)
+    return tokens[:, seen.prefix :].transpose(1, 2).unflatten(2, seen.size)

@@ -7,8 +7,9 @@ from pathlib import Path
 from typing import Any
 
 import matplotlib
+import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import Normalize
+from matplotlib.colors import ListedColormap, Normalize
 from matplotlib.figure import Figure
 from matplotlib.patheffects import withStroke
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
@@ -22,7 +23,8 @@ _UNDATED: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf":
 TEXT = 7  # points; the size of captions in print
 _INCH = 2.54
 _GAP, _BAR, _SCALE, _LINE = 0.1, 0.18, 1.25, 0.32  # cm: between panels, a scale, it with its text, a line of text
-_ALPHA = 0.6  # of a map over its picture
+_WIDEST = 4.0  # cm, of a panel
+_ALPHA = 0.6  # of a map over its picture; part of the colours, as vector formats would apply that of an image twice
 _CROSS = "#56b4e9"  # the sky blue of Okabe and Ito, which no colour of the maps comes near
 _EDGE = [withStroke(linewidth=2.2, foreground="black")]
 
@@ -31,7 +33,7 @@ class Sheet:
     """A figure of panels of one width, in rows, and a place for a scale at the end of each row.
 
     Args:
-        width: of the figure, in cm.
+        width: most of the figure, in cm; panels are no wider than 4 cm.
         columns: panels in a row.
         shapes: height / width of the panels of each row.
         above: lines of text over each row.
@@ -55,9 +57,10 @@ class Sheet:
         title: str = "",
     ) -> None:
         left = _LINE + 0.05 if labels else 0.05
-        panel = (width - left - _SCALE - _GAP * columns) / columns
+        panel = min(_WIDEST, (width - left - _SCALE) / columns - _GAP)
         if panel < 0.4:
             raise ValueError(f"width={width:g} cm is too narrow for {columns} panels in a row")
+        width = left + columns * (panel + _GAP) + _SCALE
         heading = 1.5 * _LINE if title else 0.0
         height = sum(panel * shape + _LINE * lines + _GAP for shape, lines in zip(shapes, above, strict=True)) + heading
         self.figure = Figure(figsize=(width / _INCH, height / _INCH), dpi=110)
@@ -134,15 +137,21 @@ def overlay(axes: Axes, picture: Tensor, weights: Tensor, reach: Sequence[float]
     show(axes, picture, grey=True)
     drawn = axes.imshow(
         weights.numpy(),
-        cmap="berlin" if norm.vmin else "inferno",
+        cmap=_colours("berlin" if norm.vmin else "inferno"),
         norm=norm,
-        alpha=_ALPHA,
         aspect="auto",
         interpolation="nearest",
         extent=(-0.5, width * reach[1] - 0.5, height * reach[0] - 0.5, -0.5),
     )
     axes.set(xlim=(-0.5, width - 0.5), ylim=(height - 0.5, -0.5))
     return drawn
+
+
+def _colours(name: str) -> ListedColormap:
+    """A map of matplotlib's to look through."""
+    colours = matplotlib.colormaps[name](np.linspace(0, 1, 256))
+    colours[:, 3] = _ALPHA
+    return ListedColormap(colours, name)
 
 
 def common_norm(maps: Sequence[AttentionMap]) -> Normalize:

@@ -26,7 +26,7 @@ def attention_strip(rows: Sequence[AttentionRow | Tensor], *, width: float = 17.
 
     Args:
         rows: of :func:`attention_row`, of clips; or a clip alone, uint8 [3, T, H, W].
-        width: of the figure in cm.
+        width: most of the figure, in cm.
         title: above the figure.
 
     Raises:
