@@ -57,3 +57,11 @@ def expected_map(net, picture):
 def photo(seed=0, size=(80, 72)):
     values = torch.randint(0, 256, (size[1] // 8, size[0] // 8, 3), generator=torch.Generator().manual_seed(seed))
     return Image.fromarray(values.byte().numpy()).resize(size, Image.Resampling.NEAREST)
+
+
+def make_clip_subject():
+    """Sees 4 frames of any file; the block at 1 has 2 x 4 x 3 positions."""
+    torch.manual_seed(0)
+    net = nn.Sequential(nn.Conv3d(3, 8, (2, 8, 8), stride=(2, 8, 8)), gcnet.NonLocal(8)).eval()
+    clip = torch.randint(0, 256, (3, 4, 32, 24), dtype=torch.uint8)
+    return Subject("clips", net, lambda source: View("clip", clip / 128 - 1, clip), net, kind="video")

@@ -1,5 +1,6 @@
 """What the server of the explorer answers, and what it refuses."""
 
+import dataclasses
 import io
 import json
 
@@ -19,7 +20,7 @@ from gcnet.explorer import passes, pictures
 from gcnet.explorer.app import build_app
 from gcnet.explorer.gallery import MOST_UPLOADS, Gallery
 from gcnet.explorer.passes import Passes
-from tests.explorer.networks import GRID, SIDE, expected_map, make_subject, photo, see
+from tests.explorer.networks import GRID, SIDE, expected_map, make_clip_subject, make_subject, photo, see
 
 ROW = "/api/passes/0/f0/row"
 
@@ -113,6 +114,29 @@ def test_the_network_runs_once_for_an_image(client, monkeypatch):
     for query in range(5):
         client.get(ROW, params={"block": "1", "query": query})
     assert len(runs) == 1
+
+
+def test_clips_are_shown_frame_by_frame(tmp_path):
+    (tmp_path / "a.mp4").write_bytes(b"")
+    subject = make_clip_subject()
+    client = TestClient(build_app([subject], Gallery(tmp_path, [tmp_path / "a.mp4"], "video")), "http://127.0.0.1")
+    answer = client.get("/api/passes/0/f0").json()
+    assert (answer["frames"], answer["height"], answer["width"]) == (4, 32, 24)
+    assert answer["blocks"][0]["size"] == [2, 4, 3]
+    shown = np.asarray(Image.open(io.BytesIO(client.get("/api/passes/0/f0/picture").content)))
+    assert (shown == np.concatenate(list(subject.see(None).picture.permute(1, 2, 3, 0).numpy()))).all()
+    assert weights(client.get(ROW, params={"block": "1", "query": 23})).mean() == pytest.approx(1, abs=1e-5)
+    figure = client.get("/api/passes/0/f0/figure", params={"block": "1", "query": 3, "form": "png"})
+    assert figure.content.startswith(b"\x89PNG")
+
+
+def test_windows_are_not_laid_over_the_picture():
+    done = passes.run_pass(make_subject(), see(photo(0)))
+    record = dataclasses.replace(done.maps["1"], windows=4)
+    seen = dataclasses.replace(done, maps={"1": record, "2": done.maps["2"]})
+    assert (seen.hidden("1"), seen.hidden("2")) == ("in 4 windows", None)
+    with pytest.raises(ValueError, match="in 4 windows, which is not shown here"):
+        seen.row("1", 0)
 
 
 def test_passes_are_bounded():

@@ -27,7 +27,9 @@ def served(monkeypatch):
 
     monkeypatch.setattr(cli.uvicorn, "Server", Server)
     monkeypatch.setattr(cli.webbrowser, "open", seen["opened"].append)
-    monkeypatch.setattr(cli, "open_subject", lambda name, **_: make_subject(kind="video" if "video" in name else "image"))
+    monkeypatch.setattr(
+        cli, "open_subject", lambda name, **_: make_subject(kind="video" if "video" in name else "image")
+    )
     return seen
 
 

@@ -64,7 +64,7 @@ def _run(argv: list[str]) -> None:
     if len(kinds) > 1:
         raise ValueError(f"{arguments.model} and {arguments.model2}: one sees images, the other videos")
     gallery = _gallery(arguments.images, subjects[0])
-    with _listen(arguments.host, arguments.port) as listening:
+    with listen(arguments.host, arguments.port) as listening:
         app = build_app(subjects, gallery, arguments.host)
         port = listening.getsockname()[1]
         address = f"http://{f'[{arguments.host}]' if ':' in arguments.host else arguments.host}:{port}"
@@ -106,15 +106,18 @@ def _gallery(images: Path | None, subject: Subject) -> Gallery:
     return gallery
 
 
-def _listen(host: str, port: int) -> socket.socket:
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that answers at once: without TCP_NODELAY the second part of an answer waits for 40 ms.
+
+    Raises:
+        ValueError: an address that cannot be listened on.
+    """
     if not 0 <= port < 2**16:
         raise ValueError(f"port={port} must lie between 0, for a free one, and {2**16 - 1}")
     try:
         family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
         listening = socket.create_server(address[:2], family=family)
-        listening.setsockopt(
-            socket.IPPROTO_TCP, socket.TCP_NODELAY, 1
-        )  # without it, an answer in two parts waits 40 ms
+        listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
     except OSError as error:
         raise ValueError(f"host={host}, port={port}: cannot listen there ({error.strerror}); try --port 0") from error

@@ -41,6 +41,7 @@ export class Pane {
     this.image = image;
     this.pass = this.row = undefined;
     this.root.setAttribute("aria-busy", "true");
+    this.root.removeAttribute("data-settled");
     try {
       const pass = await server.describe(this.model, image);
       const picture = await server.picture(this.model, image);
@@ -73,7 +74,7 @@ export class Pane {
 
   chooseBlock(path) {
     this.block = this.pass.blocks.find((block) => block.path === path);
-    this.row = undefined;
+    this.row = this.answered = undefined;
     this.queries = new Grid(this.block.size);
     this.keys = new Grid(this.block.key_size, this.block.size);
     const kept = this.heads.value;
@@ -100,32 +101,29 @@ export class Pane {
     return this.heads.value === "" ? choice : { ...choice, head: this.heads.value };
   }
 
-  // Only the newest query is asked for once an answer is here.
+  get wanted() {
+    return JSON.stringify([this.turn, this.choice()]);
+  }
+
+  // One question at a time: what the query was meanwhile is left out.
   async ask() {
     if (!this.pass) return;
     this.draw();
-    const wanted = JSON.stringify([this.turn, this.choice()]);
-    if (this.asking || wanted === this.answered) {
-      this.again = wanted !== this.answered;
-      return;
-    }
+    const { turn, wanted } = this;
+    if (this.asking || wanted === this.answered) return;
     this.asking = true;
-    const turn = this.turn;
     try {
+      const block = this.block;
       const row = await server.row(this.model, this.image, this.choice());
-      if (turn === this.turn) {
+      if (turn === this.turn && block === this.block) {
         [this.row, this.answered] = [row, wanted];
-        this.root.dataset.answered = wanted;
         this.paint();
       }
     } catch (error) {
       if (turn === this.turn) this.app.fail(error);
     }
     this.asking = false;
-    if (this.again) {
-      this.again = false;
-      this.ask();
-    }
+    if (this.pass && this.wanted !== wanted) this.ask();
   }
 
   // The map of the row, frame by frame.
@@ -164,7 +162,8 @@ export class Pane {
     }
     if (this.row) drawLegend(this.find(".legend canvas"), this.scale, this.app.opacity);
     this.mark(this.sized("canvas.query", width, height), width, height);
-    this.find(".reading").textContent = this.row ? describeReading(this) : "";
+    this.root.toggleAttribute("data-settled", this.answered === this.wanted);
+    if (this.answered === this.wanted) this.find(".reading").textContent = describeReading(this);
     this.find(".download").hidden = this.asksPrefix;
     this.root.querySelectorAll("[data-form]").forEach((link) => {
       link.href = server.figurePath(this.model, this.image, { ...this.choice(), form: link.dataset.form });
