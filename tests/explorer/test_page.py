@@ -1,4 +1,4 @@
-"""The page in a browser: what is seen when the query moves, on a screen and on a phone, with bad files and good ones."""
+"""The page in a browser: what is seen when the query moves, on a screen, on a phone, and what is said of bad files."""
 
 import shutil
 import threading
@@ -10,9 +10,6 @@ pytest.importorskip("fastapi")
 pytest.importorskip("uvicorn")
 pytest.importorskip("lightning")
 pytest.importorskip("playwright")
-BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
-if BROWSER is None:
-    pytest.skip("no Chromium is installed", allow_module_level=True)
 
 import matplotlib
 import uvicorn
@@ -24,6 +21,9 @@ from gcnet.explorer.gallery import Gallery
 from gcnet.explorer.pictures import MOST_BYTES
 from tests.explorer.networks import GRID, expected_map, make_subject, photo
 from tests.explorer.test_app import encoded
+
+BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
 
 
 @pytest.fixture(scope="module")
@@ -150,8 +150,9 @@ def test_only_the_newest_query_is_waited_for(opened):
     box = page.locator("canvas.query").bounding_box()
     page.locator("canvas.query").evaluate(
         """(canvas) => {
+            const { x, y } = canvas.getBoundingClientRect();
             for (let step = 0; step < 200; step++) {
-                const place = { clientX: canvas.getBoundingClientRect().x + step, clientY: canvas.getBoundingClientRect().y + step };
+                const place = { clientX: x + step, clientY: y + step };
                 canvas.dispatchEvent(new PointerEvent("pointermove", { ...place, pointerType: "mouse" }));
             }
         }"""
@@ -216,7 +217,7 @@ def test_two_blocks_side_by_side(opened):
     assert "A map per query" in page.locator(".note").nth(0).inner_text()
     page.locator(".block select").nth(1).select_option("3")
     settled(page)
-    assert "8 × 8 keys" in page.locator(".note").nth(1).inner_text()
+    assert "8 \N{MULTIPLICATION SIGN} 8 keys" in page.locator(".note").nth(1).inner_text()
 
 
 def test_numbers_prediction_and_download(opened):
@@ -228,7 +229,7 @@ def test_numbers_prediction_and_download(opened):
     with page.expect_download() as download:
         page.click("text=PNG")
     assert download.value.suggested_filename == "attention.png"
-    assert open(download.value.path(), "rb").read(4) == b"\x89PNG"
+    assert download.value.path().read_bytes().startswith(b"\x89PNG")
 
 
 def test_an_upload_is_looked_at(opened):
@@ -259,6 +260,18 @@ def test_bad_uploads_are_told(opened, tmp_path, content, words):
     page.click("#alert button")
     assert page.is_hidden("#alert")
     click(page, 0.2, 0.2)
+
+
+def test_an_image_that_cannot_be_read_leaves_no_old_map(opened):
+    page = opened()
+    page.route("**/api/passes/0/f1", lambda route: route.fulfill(status=422, json={"error": "b.png is broken"}))
+    page.click("#thumbnails button[title='b.png']")
+    expect(page.locator("#alert")).to_contain_text("b.png is broken")
+    assert page.is_hidden("canvas.map")
+    page.click("#thumbnails button[title='a.png']")
+    settled(page)
+    assert page.is_hidden("#alert")
+    assert page.is_visible("canvas.map")
 
 
 def test_phone(opened):

@@ -32,7 +32,7 @@ def block_numbers(audit: Audit | None, path: str, head: int | None = None) -> di
     Example:
         >>> import torch, gcnet
         >>> from gcnet.analysis.audit import audit
-        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3), gcnet.GlobalContext(16))
+        >>> model = torch.nn.Sequential(torch.nn.Conv2d(3, 16, 3), gcnet.GlobalContext(16, hidden=4))
         >>> numbers = block_numbers(audit(model, [torch.randn(1, 3, 8, 8)]), "1")
         >>> numbers["images"], numbers["shared"], numbers["input"].mean > 0, numbers["attention"]
         (1, True, True, None)

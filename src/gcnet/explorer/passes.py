@@ -135,7 +135,7 @@ class Passes:
         return made
 
     def audit(self, one: Pass, path: str) -> Audit:
-        """What :func:`gcnet.analysis.audit.audit` measures of one block in one picture; errors of :meth:`Pass.block`."""
+        """What :func:`gcnet.analysis.audit.audit` measures of a block in a picture; errors of :meth:`Pass.block`."""
         one.block(path)
         with self._running:
             if path not in one.audits:

@@ -64,6 +64,7 @@ class App {
 
   choose(image) {
     this.image = image;
+    this.fail(undefined);
     byId("panes").classList.remove("empty");
     for (const button of byId("thumbnails").querySelectorAll("button")) {
       button.setAttribute("aria-pressed", String(button.dataset.image === image));
@@ -110,7 +111,6 @@ class App {
       const { id } = await server.upload(file);
       this.images = (await server.start()).images;
       this.list();
-      this.fail(undefined);
       this.choose(id);
     } catch (error) {
       this.fail(error);

@@ -42,6 +42,8 @@ export class Pane {
     this.pass = this.row = undefined;
     this.root.setAttribute("aria-busy", "true");
     this.root.removeAttribute("data-settled");
+    this.root.classList.remove("failed");
+    this.disable(true);
     try {
       const pass = await server.describe(this.model, image);
       const picture = await server.picture(this.model, image);
@@ -49,13 +51,21 @@ export class Pane {
       this.picture = picture;
       this.start(pass);
     } catch (error) {
-      if (turn === this.turn) this.app.fail(error);
+      if (turn === this.turn) {
+        this.root.classList.add("failed");
+        this.app.fail(error);
+      }
     }
     if (turn === this.turn) this.root.setAttribute("aria-busy", "false");
   }
 
+  disable(disabled) {
+    for (const select of [this.blocks, this.heads, this.asked]) select.disabled = disabled;
+  }
+
   start(pass) {
     this.pass = pass;
+    this.disable(false);
     const view = this.find(".view");
     view.style.aspectRatio = `${pass.width} / ${pass.height}`;
     view.style.maxWidth = `calc(72vh * ${pass.width / pass.height})`;
