@@ -108,9 +108,9 @@ def bare(page):
     page.locator("#opacity").fill("1")
 
 
-def expected_pixels(model, image, query):
+def expected_pixels(model, image, query, scale=lambda shares: shares):
     weights = expected_map(make_subject(model).net, photo(image))[query].numpy()
-    colours = matplotlib.colormaps["inferno"](weights / weights.max(), bytes=True)[:, :3].astype(int)
+    colours = matplotlib.colormaps["inferno"](scale(weights / weights.max()), bytes=True)[:, :3].astype(int)
     return colours.reshape(GRID, GRID, 3)
 
 
@@ -122,6 +122,18 @@ def test_a_click_shows_the_map_of_that_query(opened):
         query = int(y * GRID) * GRID + int(x * GRID)
         assert np.abs(pixels(page) - expected_pixels(0, 0, query)).max() <= 6
         assert f"row {int(y * GRID) + 1}, column {int(x * GRID) + 1}, held" in page.inner_text(".reading")
+
+
+def test_other_scales(opened):
+    page = opened()
+    bare(page)
+    click(page, 0.53, 0.53)
+    page.select_option("#scale", "logarithmic")
+    expected = expected_pixels(0, 0, 8 * GRID + 8, lambda shares: 1 + np.log10(shares.clip(1e-3)) / 3)
+    assert np.abs(pixels(page) - expected).max() <= 6
+    page.select_option("#scale", "lowest")
+    expected = expected_pixels(0, 0, 8 * GRID + 8, lambda shares: (shares - shares.min()) / (1 - shares.min()))
+    assert np.abs(pixels(page) - expected).max() <= 6
 
 
 def test_the_map_follows_the_mouse_until_it_is_held(opened):

@@ -1,28 +1,31 @@
-// Weights to colours: from zero, or from the lowest, to the highest; around zero where some are negative.
+// Weights to colours, by one of three scales: linear from zero, linear from the lowest, or logarithmic.
+
+const DECADES = 3; // of the logarithmic scale, below the highest weight
 
 export class Scale {
-  constructor(weights, tables, fromLowest) {
-    let low = Infinity, high = -Infinity;
-    for (const weight of weights) {
-      if (weight < low) low = weight;
-      if (weight > high) high = weight;
-    }
-    this.lowest = low;
-    this.highest = high;
-    if (low < 0) {
-      high = Math.max(-low, high);
-      low = -high;
+  constructor(weights, tables, kind) {
+    this.lowest = weights.reduce((low, weight) => Math.min(low, weight), Infinity);
+    this.highest = weights.reduce((high, weight) => Math.max(high, weight), -Infinity);
+    this.table = tables.sequential;
+    [this.low, this.high] = [kind === "lowest" ? this.lowest : 0, this.highest];
+    if (this.lowest < 0) {
+      // dot products: the same to both sides of zero
       this.table = tables.diverging;
-    } else {
-      low = fromLowest ? low : 0;
-      this.table = tables.sequential;
+      this.high = Math.max(-this.lowest, this.highest);
+      this.low = -this.high;
+    } else if (kind === "logarithmic" && this.highest > 0) {
+      this.logarithmic = true;
+      this.low = this.high / 10 ** DECADES;
     }
-    this.low = low;
-    this.high = high;
+  }
+
+  get middle() {
+    return this.logarithmic ? Math.sqrt(this.low * this.high) : (this.low + this.high) / 2;
   }
 
   colour(weight) {
-    const share = this.high > this.low ? (weight - this.low) / (this.high - this.low) : 0;
+    let share = this.high > this.low ? (weight - this.low) / (this.high - this.low) : 0;
+    if (this.logarithmic) share = 1 + Math.log10(Math.max(weight, this.low) / this.high) / DECADES;
     return this.table[Math.min(255, Math.max(0, Math.floor(share * 256)))];
   }
 }

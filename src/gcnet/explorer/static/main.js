@@ -14,7 +14,7 @@ class App {
     this.held = false;
     this.time = 0;
     this.opacity = Number(byId("opacity").value);
-    this.floor = byId("floor").value;
+    this.scale = byId("scale").value;
     this.panes = [new Pane(this, 0)];
     this.speaker = this.panes[0];
     byId("about").textContent = models.map(({ name, trained }) => (trained ? name : `${name} (random weights)`)).join(" and ");
@@ -129,8 +129,8 @@ class App {
       this.opacity = Number(event.target.value);
       for (const pane of this.panes) pane.draw();
     });
-    byId("floor").addEventListener("change", (event) => {
-      this.floor = event.target.value;
+    byId("scale").addEventListener("change", (event) => {
+      this.scale = event.target.value;
       for (const pane of this.panes) pane.paint();
     });
     byId("frame").addEventListener("input", (event) => {

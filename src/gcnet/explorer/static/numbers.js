@@ -10,7 +10,10 @@ const ROWS = {
 };
 const SOON = 300; // milliseconds: who leafs through blocks asks for the last only
 
-const digits = (value) => (value !== 0 && value < 0.0001 ? value.toExponential(0) : value.toFixed(4));
+function digits(value) {
+  if (value !== 0 && value < 0.0001) return value.toExponential(0);
+  return value.toFixed(value < 0.1 ? 4 : 3);
+}
 
 const SHARED = new Set(["output", "attention", "divergence"]); // the same for all positions of a pooled block
 

@@ -140,12 +140,12 @@ export class Pane {
   paint() {
     if (!this.row) return;
     const weights = this.row.subarray(this.block.key_prefix);
-    this.scale = new Scale(weights, this.app.tables, this.app.floor === "lowest");
+    this.scale = new Scale(weights, this.app.tables, this.app.scale);
     const { width, height, frames } = this.keys;
     this.map = mapCanvas(weights, width, height * frames, this.scale);
     const unit = this.block.softmax ? " × uniform" : "";
-    const { low, high } = this.scale;
-    [low, (low + high) / 2, high].forEach((value, index) => {
+    const { low, middle, high } = this.scale;
+    [low, middle, high].forEach((value, index) => {
       this.find(".ticks").children[index].textContent = number(value) + (index === 2 ? unit : "");
     });
     this.draw();
@@ -160,10 +160,7 @@ export class Pane {
     const frame = Math.min(frames - 1, Math.floor(this.app.time * frames));
     context.drawImage(this.picture, 0, frame * down, across, down, 0, 0, width, height);
     if (this.row && this.map && this.app.opacity) {
-      context.globalCompositeOperation = "saturation"; // grey, so that colour is the map's alone
-      context.fillStyle = "grey";
-      context.fillRect(0, 0, width, height);
-      context.globalCompositeOperation = "source-over";
+      this.fade(context, width, height);
       const of = this.keys.cell({ x: 0, y: 0, t: (frame + 0.5) / frames }).frame;
       context.globalAlpha = this.app.opacity;
       context.imageSmoothingEnabled = false;
@@ -179,6 +176,15 @@ export class Pane {
       link.href = server.figurePath(this.model, this.image, { ...this.choice(), form: link.dataset.form });
       link.download = `attention.${link.dataset.form}`;
     });
+  }
+
+  // Grey and light, so that colour is the map's alone.
+  fade(context, width, height) {
+    for (const [operation, colour] of [["saturation", "grey"], ["source-over", "rgb(255 255 255 / 33%)"]]) {
+      context.globalCompositeOperation = operation;
+      context.fillStyle = colour;
+      context.fillRect(0, 0, width, height);
+    }
   }
 
   sized(selector, width, height) {

@@ -9,7 +9,7 @@ const KINDS = {
 
 export function number(value) {
   if (value === 0) return "0";
-  return Math.abs(value) < 0.0005 ? "0.000" : String(Number(value.toPrecision(3)));
+  return Math.abs(value) < 0.01 ? value.toFixed(3) : String(Number(value.toPrecision(3)));
 }
 
 export const percent = (share) => `${share < 0.0995 ? (100 * share).toFixed(1) : Math.round(100 * share)} %`;
@@ -20,7 +20,7 @@ export function describeBlock({ path, kind, hidden }) {
 
 export function describeReading({ block, row, keys, queries, app, scale, asksPrefix }) {
   const weights = row.subarray(block.key_prefix);
-  const of = (value) => number(value) + (block.softmax ? " ×" : "");
+  const of = (value) => number(value) + (block.softmax ? "\u00a0×" : "");
   const parts = [];
   if (asksPrefix) parts.push("query: the class token");
   else if (!block.pooled) {
