@@ -162,6 +162,13 @@ def test_numbers_of_this_image_and_of_the_audit(folder, tmp_path):
     assert numbers["image"]["attention"]["mean"] == pytest.approx(((1 - unit @ unit.T) / 2).mean().item(), abs=1e-5)
 
 
+def test_large_maps_are_not_measured(client, monkeypatch):
+    monkeypatch.setattr(passes, "MOST_WEIGHTS", GRID**4 - 1)
+    numbers = client.get("/api/passes/0/f0/numbers", params={"block": "1"}).json()
+    assert numbers == {"image": None, "audit": None}
+    assert client.get("/api/passes/0/f0/numbers", params={"block": "2"}).json()["image"]["shared"]
+
+
 def test_a_damaged_audit_is_named(folder, tmp_path):
     (tmp_path / "audits" / "001").mkdir(parents=True)
     (tmp_path / "audits" / "001" / "audit.json").write_text("{}")

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from math import prod
 from threading import Lock
 
 import torch
@@ -17,6 +18,7 @@ from gcnet.study.subject import Subject, View
 
 MOST_BYTES = 2 * 2**30  # of the passes of one network that are kept
 SHOWN = 3  # classes
+MOST_WEIGHTS = 2**25  # of maps that are measured while somebody waits
 PAIRS = 1024  # of positions whose divergence is measured, where there are more
 
 
@@ -134,9 +136,14 @@ class Passes:
             self._store(key, made)
         return made
 
-    def audit(self, one: Pass, path: str) -> Audit:
-        """What :func:`gcnet.analysis.audit.audit` measures of a block in a picture; errors of :meth:`Pass.block`."""
-        one.block(path)
+    def audit(self, one: Pass, path: str) -> Audit | None:
+        """What :func:`gcnet.analysis.audit.audit` measures of a block in a picture; None of a map that is too large.
+
+        Raises errors of :meth:`Pass.block`.
+        """
+        record = one.block(path)
+        if not record.pooled and record.heads * prod(record.size) * prod(record.key_size) > MOST_WEIGHTS:
+            return None
         with self._running:
             if path not in one.audits:
                 inputs = one.view.input[None]

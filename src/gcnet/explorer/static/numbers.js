@@ -41,9 +41,13 @@ export function fillNumbers(pane) {
       const { image: measured, audit } = await server.numbers(model, image, pane.choice());
       if (!current()) return;
       fill((name) => [cell(measured, name), cell(audit, name)]);
-      source.textContent = audit
-        ? `0: all positions alike. Audit: mean of ${audit.images} images and its 95 % interval.`
-        : "0: all positions alike. gcnet audit RUN measures over a data set; its newest report shows here.";
+      source.textContent = [
+        "0: all positions alike.",
+        measured ? "" : "This map is too large to be measured here.",
+        audit
+          ? `Audit: mean of ${audit.images} images and its 95\u00a0% interval.`
+          : "gcnet audit RUN measures over a data set; its newest report shows here.",
+      ].join(" ");
     } catch (error) {
       if (current()) source.textContent = error.message;
     }

@@ -95,7 +95,7 @@ export class Pane {
     if (!this.block.prefix) this.asked.value = "position";
     const subsampled = this.keys.count < this.queries.count ? `, ${this.keys} keys` : "";
     this.find(".note").textContent = this.block.pooled
-      ? `One map for all queries: this block pools once per image, so moving the query changes nothing. ${this.keys} keys.`
+      ? `One map for all queries: this block pools once per image or clip, so moving the query changes nothing. ${this.keys} keys.`
       : `A map per query: ${this.queries} queries${subsampled}.`;
     this.ask();
     fillNumbers(this);

@@ -12,6 +12,8 @@ export function number(value) {
   return Math.abs(value) < 0.01 ? value.toFixed(3) : String(Number(value.toPrecision(3)));
 }
 
+const sum = (values) => values.reduce((total, value) => total + value, 0);
+
 export const percent = (share) => `${share < 0.0995 ? (100 * share).toFixed(1) : Math.round(100 * share)} %`;
 
 export function describeBlock({ path, kind, hidden }) {
@@ -32,8 +34,13 @@ export function describeReading({ block, row, keys, queries, app, scale, asksPre
   if (app.pointer && (app.held || block.pooled || asksPrefix)) {
     parts.push(`under the pointer ${of(weights[keys.index(app.pointer)])}`);
   }
+  if (keys.frames > 1 && block.softmax) {
+    const { frame } = keys.cell({ x: 0, y: 0, t: app.time });
+    const size = keys.width * keys.height;
+    parts.push(`${percent(sum(weights.subarray(frame * size, (frame + 1) * size)) / row.length)} of all weight in this frame`);
+  }
   if (block.key_prefix) {
-    const share = row.subarray(0, block.key_prefix).reduce((sum, value) => sum + value, 0) / row.length;
+    const share = sum(row.subarray(0, block.key_prefix)) / row.length;
     parts.push(`${percent(share)} of all weight on ${block.key_prefix > 1 ? `${block.key_prefix} tokens outside the image` : "the class token"}`);
   }
   const text = parts.join(" · ");
