@@ -14,6 +14,7 @@ from gcnet.analysis.bootstrap import Interval, bootstrap
 from gcnet.analysis.capture import Captured, capture
 from gcnet.analysis.paper_statistics import matching_setup
 from gcnet.analysis.query_dependence import CHUNK, PAIRS, CosineDistance, Rows, estimate_jensen_shannon
+from gcnet.insertion.state import unwrapped
 
 __all__ = ["Audit", "BlockAudit", "Interval", "audit"]
 
@@ -52,7 +53,7 @@ def audit(
         seed: of all draws.
 
     Raises:
-        ValueError: no images, no block, values that are not finite.
+        ValueError: no images; no attention, or none that matches or runs; values that are not finite.
 
     Example:
         >>> import torch, gcnet
@@ -67,24 +68,22 @@ def audit(
     lines: dict[tuple[str, int | None], _Line] = {}
     images = 0
     generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad(), _evaluating(model):
+    with torch.no_grad(), _evaluating(model), capture(model, match, device=_device(model)) as maps:
         for batch in batches:
             if not len(batch):
                 continue
-            with capture(model, match, device=_device(model)) as maps:
-                (forward or model)(batch)
+            (forward or model)(batch)
             for path in maps:
                 for call, record in enumerate(maps.calls(path)):
                     _gather(lines, record, call, len(batch), pairs, generator)
             images += len(batch)
-    if not images:
-        raise ValueError("batches holds no images; give at least one")
+            maps.clear()
+        if not images:
+            raise ValueError("batches holds no images; give at least one")
     blocks = tuple(line.result(resamples, seed) for line in lines.values())
-    if not blocks:
-        raise ValueError(f"match={match!r}: no block with attention ran in {type(model).__name__}")
     paths = [block.path for block in blocks if block.kind == "non_local"]
     drawn = pairs if any(block.divergence_error for block in blocks) else None
-    return Audit(blocks, images, matching_setup(model, paths), drawn)
+    return Audit(blocks, images, matching_setup(unwrapped(model), paths), drawn)
 
 
 class _Measured(NamedTuple):
