@@ -62,7 +62,7 @@ def test_pairs_are_drawn_of_large_maps_and_the_error_is_stated():
     assert (drawn.pairs, every.pairs) == (200, None)
     assert audit(block, x, pairs=200) == drawn
     assert audit(block, x, pairs=200, seed=1) != drawn
-    assert "200 pairs drawn per image, which makes a standard error of at most" in str(drawn)
+    assert "200 pairs drawn per image; means have a standard error of at most" in str(drawn)
 
 
 @pytest.mark.parametrize("block", [GlobalContext(8, 1 / 4), SimplifiedNonLocal(8)])
