@@ -62,7 +62,15 @@ def test_pairs_are_drawn_of_large_maps_and_the_error_is_stated():
     assert (drawn.pairs, every.pairs) == (200, None)
     assert audit(block, x, pairs=200) == drawn
     assert audit(block, x, pairs=200, seed=1) != drawn
-    assert "200 pairs drawn per image; means have a standard error of at most" in str(drawn)
+    assert "200 pairs drawn per image, a standard error of at most" in str(drawn)
+
+
+def test_the_error_holds_though_images_of_a_batch_share_their_pairs():
+    block, x = perturbed(NonLocal(6)), torch.randn(1, 6, 5, 5).expand(6, -1, -1, -1)
+    found = [audit(block, x.split(3), pairs=40, resamples=1, seed=seed).blocks[0] for seed in range(150)]
+    means = torch.tensor([block.divergence.mean for block in found])
+    errors = torch.tensor([block.divergence_error for block in found])
+    assert means.std().item() == pytest.approx(errors.square().mean().sqrt().item(), rel=0.2)
 
 
 @pytest.mark.parametrize("block", [GlobalContext(8, 1 / 4), SimplifiedNonLocal(8)])

@@ -98,9 +98,8 @@ class _Measured(NamedTuple):
         return _Measured(*(column[:, head] for column in self))
 
     def mean(self) -> _Measured:
-        """Along axis 1, of independent errors: [N, ...] each."""
-        values, zeros, errors = self
-        return _Measured(values.nanmean(1), zeros.mean(1), errors.square().sum(1).sqrt() / errors.shape[1])
+        """Along axis 1: [N, ...] each. Errors come from the same pairs, so that they may all go the same way."""
+        return _Measured(self.values.nanmean(1), self.zeros.mean(1), self.errors.mean(1))
 
 
 class _Line:
@@ -124,13 +123,13 @@ class _Line:
         zeros: dict[str, float] = {}
         error = None
         for name, parts in self.measured.items():
-            values, shares, errors = (torch.cat(column) for column in zip(*parts, strict=True))
+            values, shares, _ = (torch.cat(column) for column in zip(*parts, strict=True))
             kept = values[~values.isnan()]
             intervals[name] = bootstrap(kept, resamples=resamples, seed=seed) if len(kept) else None
             if shares.any():
                 zeros[name] = shares.mean().item()
             if name == "divergence":
-                error = errors.square().sum().sqrt().item() / len(errors)
+                error = torch.stack([part.errors.sum() for part in parts]).norm().item() / len(values)
         positions = (min(self.sizes), max(self.sizes))
         return BlockAudit(
             self.path,

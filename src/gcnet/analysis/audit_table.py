@@ -79,7 +79,7 @@ def _notes(audit: Audit) -> Iterator[str]:
                 yield f"{of}: {share:.2g} of the vectors of {quantity} are zero and left out."
     if audit.pairs:
         error = max(block.divergence_error or 0 for block in audit.blocks)
-        yield f"Divergence: {audit.pairs} pairs drawn per image; means have a standard error of at most {error:.2g} from that."
+        yield f"Divergence: {audit.pairs} pairs drawn per image, a standard error of at most {error:.2g} in a mean."
     yield from _about_the_paper(audit)
     yield from audit.notes
 
