@@ -31,8 +31,8 @@ class BlockAudit:
         attention: the same of the rows of the map.
         divergence: Jensen-Shannon divergence of these rows, in nats, where they are distributions.
         zeros: quantity -> share of its vectors that were zero and left out, having no direction; where there were any.
-        divergence_error: most standard error that ``divergence`` has from drawing pairs of positions, which are the same
-            for all images of a batch; 0 if all were taken.
+        divergence_error: standard error of ``divergence`` from drawing pairs of positions, or a little more; 0 if all
+            were taken. Images of a batch share their pairs, which it allows for.
     """
 
     path: str
