@@ -20,6 +20,8 @@ MODULES = (
     "gcnet.ops",
     "gcnet.insertion",
     "gcnet.analysis",
+    "gcnet.analysis.queries",
+    "gcnet.analysis.figures",
     "gcnet.models",
     "gcnet.checkpoints.load",
     "gcnet.checkpoints.save",

@@ -8,7 +8,7 @@ from torch import nn
 
 import gcnet
 from gcnet.analysis.capture import Captured, capture
-from gcnet.analysis.figures import choose_block, mean_map, pooled_neighbour, query_maps, same_layer
+from gcnet.analysis.figures.maps import choose_block, mean_map, pooled_neighbour, query_maps, same_layer
 from tests.analysis.figures.shots import Known
 
 
