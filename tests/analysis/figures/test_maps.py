@@ -134,3 +134,10 @@ def test_maps_that_lie_over_no_picture_are_passed_over():
         query_maps(maps["windows"], [(0.5, 0.5)])
     with pytest.raises(ValueError, match=r"its tokens lie on no grid that is known, and .* choose another"):
         mean_map(maps["tokens"])
+
+
+@pytest.mark.parametrize("extent", range(2, 40))
+def test_keys_of_windows_of_two_cover_what_pooling_covers(extent):
+    block = gcnet.NonLocal(4, subsample="after")
+    (found,) = query_maps(seen_by(block, torch.randn(1, 4, extent, 2)), [(0.5, 0.5)])
+    assert found.reach == ((extent - extent % 2) / extent, 1)
