@@ -24,8 +24,8 @@ class AttentionMap:
     Attributes:
         weights: [H', W'] or [T', H', W'], relative to uniform: weight times number of keys, 1 where all are alike.
         keys: number of keys, tokens before those of the picture included.
-        reach: share of each axis that the keys cover; below 1 where sub-sampling leaves a rest over. It follows from the
-            smallest window that gives so many keys, which is the right one for windows of 2.
+        reach: share of each axis that the keys cover; below 1 where sub-sampling leaves a rest over. It follows from
+            the smallest window that gives so many keys, which is the right one for windows of 2.
         softmax: whether the weights of all keys are shares of one whole.
     """
 
