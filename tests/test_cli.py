@@ -32,6 +32,7 @@ def test_version(capsys):
 
 ARGUMENTS = {
     "audit": ["resnet18", "--data", "photos"],
+    "attend": ["runs/classification/001", "a.png"],
     "bench": ["--list"],
     "convert": ["--list"],
     "cost": ["resnet50"],

@@ -23,6 +23,8 @@ MODULES = (
     "gcnet.analysis.audit",
     "gcnet.analysis.bootstrap",
     "gcnet.analysis.query_dependence",
+    "gcnet.analysis.queries",
+    "gcnet.analysis.figures",
     "gcnet.models",
     "gcnet.checkpoints.load",
     "gcnet.checkpoints.save",
