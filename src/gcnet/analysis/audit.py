@@ -14,9 +14,12 @@ from gcnet.analysis.bootstrap import Interval, bootstrap
 from gcnet.analysis.capture import Captured, capture
 from gcnet.analysis.paper_statistics import matching_setup
 from gcnet.analysis.query_dependence import CHUNK, PAIRS, CosineDistance, Rows, estimate_jensen_shannon
+from gcnet.analysis.spread import attention_spread
 from gcnet.insertion.state import unwrapped
 
 __all__ = ["Audit", "BlockAudit", "Interval", "audit"]
+
+SPREAD_ROWS = 256  # of a map, at most, that its spread is measured over
 
 
 def audit(
@@ -37,10 +40,13 @@ def audit(
     a batch and its positions, not with the number of images, of which only these four numbers per block and head are
     kept.
 
-    A block with one map for all positions (GC, SNL) is measured at its input; the rest is 0 by construction and left
-    out. A block whose output is zero, as that of a fresh one, has no distance there; see :attr:`BlockAudit.zeros`.
-    Tokens before those of the picture, such as the class token, are no positions, but keys. Where images are cut into
-    windows, the windows of an image are measured one by one and averaged.
+    How widely maps look (:func:`~gcnet.analysis.spread.attention_spread`) tells maps that agree on a place from flat
+    ones.
+
+    A block with one map for all positions (GC, SNL) is measured at its input and for the spread of its map; the rest
+    is 0 by construction and left out. A block whose output is zero, as that of a fresh one, has no distance there;
+    see :attr:`BlockAudit.zeros`. Tokens before those of the picture, such as the class token, are no positions, but
+    keys. Where images are cut into windows, the windows of an image are measured one by one and averaged.
 
     Args:
         model: with blocks of gcnet, or attention layers that :func:`gcnet.capture` sees. It runs in eval mode and gets
@@ -169,6 +175,8 @@ def _measure(record: Captured, pairs: int | None, generator: torch.Generator) ->
     found = {}
     if (tokens := _tokens(record, record.input)) is not None:
         found["input"] = _cosine(record, "input", _rows_of(tokens[:, None]))
+    if record.softmax:
+        found["spread"] = _spread(record)
     if record.pooled:
         return found
     output = record.output if record.kind == "attention" else record.output.flatten(2).transpose(1, 2)[:, None]
@@ -184,6 +192,13 @@ def _measure(record: Captured, pairs: int | None, generator: torch.Generator) ->
         )
         found["divergence"] = _Measured(mean.cpu(), torch.zeros(mean.shape), error.cpu())
     return found
+
+
+def _spread(record: Captured) -> _Measured:
+    """Of rows that are evenly spaced over the map."""
+    count = 1 if record.pooled else min(SPREAD_ROWS, record.positions - record.prefix)
+    values = attention_spread(record.rows(torch.linspace(record.prefix, record.positions - 1, count).long())).cpu()
+    return _Measured(values, torch.zeros_like(values), torch.zeros_like(values))
 
 
 def _tokens(record: Captured, features: Tensor) -> Tensor | None:
