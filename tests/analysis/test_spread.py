@@ -28,5 +28,5 @@ def test_half_precision():
     "bad", [torch.ones(3), torch.ones(2, 0), torch.tensor([[-0.1, 1.1]]), torch.tensor([[torch.nan, 1]])]
 )
 def test_errors(bad):
-    with pytest.raises(ValueError, match="^p "):
+    with pytest.raises(ValueError, match=r"^p "):
         attention_spread(bad)

@@ -27,12 +27,8 @@ def _lines(block: BlockAudit, audit: Audit) -> Iterator[tuple[str, ...]]:
     by = _NAMES.get(block.kind, "softmax") + (f" {block.pairwise}" if block.pairwise else "")
     path = block.path if block.head is None else f"  head {block.head}"
     positions = f"{fewest}" if fewest == most else f"{fewest}-{most}"
-    yield (
-        path,
-        by if block.head is None else "",
-        positions,
-        *(_cell(block, q, audit.images) for q in (*QUANTITIES, "spread")),
-    )
+    cells = [_cell(block, quantity, audit.images) for quantity in (*QUANTITIES, "spread")]
+    yield path, by if block.head is None else "", positions, *cells
     if audit.setup and block.pairwise:
         yield "  the paper's [M]", "", "", *_paper_cells(PAPER[audit.setup][block.pairwise]), ""
 
@@ -68,7 +64,7 @@ def _paper_cells(figures: PaperStatistics) -> tuple[str, ...]:
 
 def _notes(audit: Audit) -> Iterator[str]:
     yield "Averages over pairs of positions of an image: cosine distance (0 to 0.5), divergence in nats (0 to 0.693)."
-    yield "Spread: the share of the keys that a row of the map effectively covers; 1 is a flat map, the same for all queries."
+    yield "Spread: share of the keys that a row of the map effectively covers; 1 is a flat map, the same for all."
     if audit.images == 1:
         yield "One image: no intervals."
     else:
