@@ -9,6 +9,7 @@ from torch import nn
 
 from gcnet import GlobalContext, NonLocal, SimplifiedNonLocal
 from gcnet.analysis.audit import Audit, BlockAudit, Interval, audit
+from gcnet.analysis.spread import attention_spread
 from gcnet.ops.affinity import PAIRWISE
 from tests.analysis.test_query_dependence import pairs_cosine, pairs_divergence
 
@@ -30,7 +31,7 @@ def test_a_non_local_block_is_measured_as_all_pairs_say(pairwise, subsample):
     block = perturbed(NonLocal(6, pairwise=pairwise, subsample=subsample, norm=True))
     batches = [torch.randn(3, 6, 4, 5), torch.randn(2, 6, 3, 3)]
     (found,) = audit(block, batches).blocks
-    expected = {"input": [], "output": [], "attention": [], "divergence": []}
+    expected = {"input": [], "output": [], "attention": [], "divergence": [], "spread": []}
     with torch.no_grad():
         for x in batches:
             expected["input"].append(pairs_cosine(tokens(x)))
@@ -38,6 +39,7 @@ def test_a_non_local_block_is_measured_as_all_pairs_say(pairwise, subsample):
             expected["attention"].append(pairs_cosine(block.attention_map(x)))
             if "gaussian" in pairwise:
                 expected["divergence"].append(pairs_divergence(block.attention_map(x)))
+                expected["spread"].append(attention_spread(block.attention_map(x)))
     assert (found.path, found.kind, found.pairwise, found.head) == ("", "non_local", pairwise, None)
     assert (found.positions, found.images) == ((9, 20), 5)
     for name, values in expected.items():
@@ -62,7 +64,15 @@ def test_pairs_are_drawn_of_large_maps_and_the_error_is_stated():
     assert (drawn.pairs, every.pairs) == (200, None)
     assert audit(block, x, pairs=200) == drawn
     assert audit(block, x, pairs=200, seed=1) != drawn
-    assert "200 pairs drawn per image, which makes a standard error of at most" in str(drawn)
+    assert "200 pairs drawn per image, a standard error of at most" in str(drawn)
+
+
+def test_the_error_holds_though_images_of_a_batch_share_their_pairs():
+    block, x = perturbed(NonLocal(6)), torch.randn(1, 6, 5, 5).expand(6, -1, -1, -1)
+    found = [audit(block, x.split(3), pairs=40, resamples=1, seed=seed).blocks[0] for seed in range(150)]
+    means = torch.tensor([block.divergence.mean for block in found])
+    errors = torch.tensor([block.divergence_error for block in found])
+    assert means.std().item() == pytest.approx(errors.square().mean().sqrt().item(), rel=0.2)
 
 
 @pytest.mark.parametrize("block", [GlobalContext(8, 1 / 4), SimplifiedNonLocal(8)])

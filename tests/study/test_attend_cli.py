@@ -21,19 +21,20 @@ from tests.training.video.settings import settings as video
 from tests.training.video.test_experiment import _moving
 
 
-@pytest.fixture
-def run(tmp_path):
-    save_run(tmp_path / "run", photos(tmp_path, image_size=128))
-    return tmp_path / "run"
+@pytest.fixture(scope="module")
+def run(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("runs") / "nl"
+    save_run(folder, photos(folder.parent, image_size=128))
+    return folder
 
 
-@pytest.fixture
-def pictures(tmp_path):
-    (tmp_path / "pictures").mkdir()
+@pytest.fixture(scope="module")
+def pictures(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("pictures")
     for number in range(5):
         pixels = np.random.default_rng(number).integers(0, 256, (150, 200, 3), dtype=np.uint8)
-        Image.fromarray(pixels).save(tmp_path / "pictures" / f"{number}.png")
-    return tmp_path / "pictures"
+        Image.fromarray(pixels).save(folder / f"{number}.png")
+    return folder
 
 
 def reported(words, capsys):

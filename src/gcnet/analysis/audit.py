@@ -14,8 +14,12 @@ from gcnet.analysis.bootstrap import Interval, bootstrap
 from gcnet.analysis.capture import Captured, capture
 from gcnet.analysis.paper_statistics import matching_setup
 from gcnet.analysis.query_dependence import CHUNK, PAIRS, CosineDistance, Rows, estimate_jensen_shannon
+from gcnet.analysis.spread import attention_spread
+from gcnet.insertion.state import unwrapped
 
 __all__ = ["Audit", "BlockAudit", "Interval", "audit"]
+
+SPREAD_ROWS = 256  # of a map, at most, that its spread is measured over
 
 
 def audit(
@@ -36,10 +40,13 @@ def audit(
     a batch and its positions, not with the number of images, of which only these four numbers per block and head are
     kept.
 
-    A block with one map for all positions (GC, SNL) is measured at its input; the rest is 0 by construction and left
-    out. A block whose output is zero, as that of a fresh one, has no distance there; see :attr:`BlockAudit.zeros`.
-    Tokens before those of the picture, such as the class token, are no positions, but keys. Where images are cut into
-    windows, the windows of an image are measured one by one and averaged.
+    How widely maps look (:func:`~gcnet.analysis.spread.attention_spread`) tells maps that agree on a place from flat
+    ones.
+
+    A block with one map for all positions (GC, SNL) is measured at its input and for the spread of its map; the rest
+    is 0 by construction and left out. A block whose output is zero, as that of a fresh one, has no distance there;
+    see :attr:`BlockAudit.zeros`. Tokens before those of the picture, such as the class token, are no positions, but
+    keys. Where images are cut into windows, the windows of an image are measured one by one and averaged.
 
     Args:
         model: with blocks of gcnet, or attention layers that :func:`gcnet.capture` sees. It runs in eval mode and gets
@@ -52,7 +59,7 @@ def audit(
         seed: of all draws.
 
     Raises:
-        ValueError: no images, no block, values that are not finite.
+        ValueError: no images; no attention, or none that matches or runs; values that are not finite.
 
     Example:
         >>> import torch, gcnet
@@ -67,24 +74,22 @@ def audit(
     lines: dict[tuple[str, int | None], _Line] = {}
     images = 0
     generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad(), _evaluating(model):
+    with torch.no_grad(), _evaluating(model), capture(model, match, device=_device(model)) as maps:
         for batch in batches:
             if not len(batch):
                 continue
-            with capture(model, match, device=_device(model)) as maps:
-                (forward or model)(batch)
+            (forward or model)(batch)
             for path in maps:
                 for call, record in enumerate(maps.calls(path)):
                     _gather(lines, record, call, len(batch), pairs, generator)
             images += len(batch)
-    if not images:
-        raise ValueError("batches holds no images; give at least one")
+            maps.clear()
+        if not images:
+            raise ValueError("batches holds no images; give at least one")
     blocks = tuple(line.result(resamples, seed) for line in lines.values())
-    if not blocks:
-        raise ValueError(f"match={match!r}: no block with attention ran in {type(model).__name__}")
     paths = [block.path for block in blocks if block.kind == "non_local"]
     drawn = pairs if any(block.divergence_error for block in blocks) else None
-    return Audit(blocks, images, matching_setup(model, paths), drawn)
+    return Audit(blocks, images, matching_setup(unwrapped(model), paths), drawn)
 
 
 class _Measured(NamedTuple):
@@ -99,9 +104,8 @@ class _Measured(NamedTuple):
         return _Measured(*(column[:, head] for column in self))
 
     def mean(self) -> _Measured:
-        """Along axis 1, of independent errors: [N, ...] each."""
-        values, zeros, errors = self
-        return _Measured(values.nanmean(1), zeros.mean(1), errors.square().sum(1).sqrt() / errors.shape[1])
+        """Along axis 1: [N, ...] each. Errors come from the same pairs, so that they may all go the same way."""
+        return _Measured(self.values.nanmean(1), self.zeros.mean(1), self.errors.mean(1))
 
 
 class _Line:
@@ -125,13 +129,13 @@ class _Line:
         zeros: dict[str, float] = {}
         error = None
         for name, parts in self.measured.items():
-            values, shares, errors = (torch.cat(column) for column in zip(*parts, strict=True))
+            values, shares, _ = (torch.cat(column) for column in zip(*parts, strict=True))
             kept = values[~values.isnan()]
             intervals[name] = bootstrap(kept, resamples=resamples, seed=seed) if len(kept) else None
             if shares.any():
                 zeros[name] = shares.mean().item()
             if name == "divergence":
-                error = errors.square().sum().sqrt().item() / len(errors)
+                error = torch.stack([part.errors.sum() for part in parts]).norm().item() / len(values)
         positions = (min(self.sizes), max(self.sizes))
         return BlockAudit(
             self.path,
@@ -171,6 +175,8 @@ def _measure(record: Captured, pairs: int | None, generator: torch.Generator) ->
     found = {}
     if (tokens := _tokens(record, record.input)) is not None:
         found["input"] = _cosine(record, "input", _rows_of(tokens[:, None]))
+    if record.softmax:
+        found["spread"] = _spread(record)
     if record.pooled:
         return found
     output = record.output if record.kind == "attention" else record.output.flatten(2).transpose(1, 2)[:, None]
@@ -186,6 +192,13 @@ def _measure(record: Captured, pairs: int | None, generator: torch.Generator) ->
         )
         found["divergence"] = _Measured(mean.cpu(), torch.zeros(mean.shape), error.cpu())
     return found
+
+
+def _spread(record: Captured) -> _Measured:
+    """Of rows that are evenly spaced over the map."""
+    count = 1 if record.pooled else min(SPREAD_ROWS, record.positions - record.prefix)
+    values = attention_spread(record.rows(torch.linspace(record.prefix, record.positions - 1, count).long())).cpu()
+    return _Measured(values, torch.zeros_like(values), torch.zeros_like(values))
 
 
 def _tokens(record: Captured, features: Tensor) -> Tensor | None:

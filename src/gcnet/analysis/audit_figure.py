@@ -60,7 +60,13 @@ def draw_audit(audit: Audit, path: Path) -> None:
     axis.grid(axis="y", alpha=0.3, lw=0.5)
     axis.set_axisbelow(True)
     axis.set_title(_title(audit), fontsize=8)
-    figure.legend(handles=_legend(audit), loc="outside lower center", ncols=2, frameon=False, fontsize=7)
+    figure.legend(
+        handles=_legend(audit),
+        loc="outside lower center",
+        ncols=2 if width == _COLUMN else 5,
+        frameon=False,
+        fontsize=7,
+    )
     figure.savefig(path)
 
 

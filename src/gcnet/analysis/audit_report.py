@@ -30,8 +30,10 @@ class BlockAudit:
         output: the same of what is added to it.
         attention: the same of the rows of the map.
         divergence: Jensen-Shannon divergence of these rows, in nats, where they are distributions.
+        spread: share of the keys that a row of the map effectively covers, 1 where it is uniform; of 256 rows at most.
         zeros: quantity -> share of its vectors that were zero and left out, having no direction; where there were any.
-        divergence_error: standard error that ``divergence`` has from drawing pairs of positions; 0 if all were taken.
+        divergence_error: standard error of ``divergence`` from drawing pairs of positions, or a little more; 0 if all
+            were taken. Images of a batch share their pairs, which it allows for.
     """
 
     path: str
@@ -44,6 +46,7 @@ class BlockAudit:
     output: Interval | None = None
     attention: Interval | None = None
     divergence: Interval | None = None
+    spread: Interval | None = None
     zeros: Mapping[str, float] = field(default_factory=dict)
     divergence_error: float | None = None
 
@@ -110,5 +113,5 @@ class Audit:
 
 
 def _block(values: Mapping[str, Any]) -> BlockAudit:
-    intervals = {name: Interval(**found) for name in QUANTITIES if (found := values[name]) is not None}
+    intervals = {name: Interval(**found) for name in (*QUANTITIES, "spread") if (found := values[name]) is not None}
     return BlockAudit(**{**values, **intervals, "positions": tuple(values["positions"])})

@@ -9,7 +9,7 @@ from gcnet.analysis.bootstrap import Interval
 from gcnet.analysis.paper_statistics import PAPER, SETUPS, PaperStatistics
 from gcnet.analysis.table import format_table
 
-_HEAD = ("block", "kind", "positions", "input", "output", "attention", "JS divergence")
+_HEAD = ("block", "kind", "positions", "input", "output", "attention", "JS divergence", "spread")
 _NAMES = {"global_context": "GC", "simplified_non_local": "SNL", "non_local": "NL"}
 _FEW = 10  # images of which an interval is too narrow
 
@@ -27,16 +27,17 @@ def _lines(block: BlockAudit, audit: Audit) -> Iterator[tuple[str, ...]]:
     by = _NAMES.get(block.kind, "softmax") + (f" {block.pairwise}" if block.pairwise else "")
     path = block.path if block.head is None else f"  head {block.head}"
     positions = f"{fewest}" if fewest == most else f"{fewest}-{most}"
-    yield path, by if block.head is None else "", positions, *(_cell(block, q, audit.images) for q in QUANTITIES)
+    cells = [_cell(block, quantity, audit.images) for quantity in (*QUANTITIES, "spread")]
+    yield path, by if block.head is None else "", positions, *cells
     if audit.setup and block.pairwise:
-        yield "  the paper's [M]", "", "", *_paper_cells(PAPER[audit.setup][block.pairwise])
+        yield "  the paper's [M]", "", "", *_paper_cells(PAPER[audit.setup][block.pairwise]), ""
 
 
 def _cell(block: BlockAudit, quantity: str, images: int) -> str:
     found: Interval | None = getattr(block, quantity)
     if found is not None:
         return format_interval(found) + (f" of {found.images}" if found.images != images else "")
-    if block.shared:
+    if block.shared and quantity in QUANTITIES:
         return "shared"
     return "zero" if block.zeros.get(quantity) == 1 else "-"
 
@@ -63,6 +64,7 @@ def _paper_cells(figures: PaperStatistics) -> tuple[str, ...]:
 
 def _notes(audit: Audit) -> Iterator[str]:
     yield "Averages over pairs of positions of an image: cosine distance (0 to 0.5), divergence in nats (0 to 0.693)."
+    yield "Spread: share of the keys that a row of the map effectively covers; 1 is a flat map, the same for all."
     if audit.images == 1:
         yield "One image: no intervals."
     else:
@@ -79,7 +81,7 @@ def _notes(audit: Audit) -> Iterator[str]:
                 yield f"{of}: {share:.2g} of the vectors of {quantity} are zero and left out."
     if audit.pairs:
         error = max(block.divergence_error or 0 for block in audit.blocks)
-        yield f"Divergence: {audit.pairs} pairs drawn per image, which makes a standard error of at most {error:.2g}."
+        yield f"Divergence: {audit.pairs} pairs drawn per image, a standard error of at most {error:.2g} in a mean."
     yield from _about_the_paper(audit)
     yield from audit.notes
 

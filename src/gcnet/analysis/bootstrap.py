@@ -8,6 +8,8 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
+__all__ = ["Interval", "bootstrap"]
+
 _CHUNK = 2**22  # indices drawn at a time
 
 

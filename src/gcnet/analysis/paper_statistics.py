@@ -23,7 +23,7 @@ class PaperStatistics(NamedTuple):
 #: Set-up -> what it is.
 SETUPS = {
     "coco": "Mask R-CNN R50-FPN with an NL block before the last block of c4, COCO",
-    "kinetics": "slow-only R50 with 5 NL blocks, Kinetics",
+    "kinetics": "slow-only R50 with 5 NL blocks (of which of them is not known), Kinetics",
 }
 
 #: Set-up -> pairwise function -> statistics.

@@ -12,6 +12,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+__all__ = ["CosineDistance", "Estimate", "cosine_distance", "estimate_jensen_shannon", "jensen_shannon"]
+
 #: Rows of a map by their indices [Q]: [..., Q, K].
 Rows = Callable[[Tensor], Tensor]
 

@@ -141,6 +141,7 @@ class ContextBlock(Block):
 
 
 def transform_weights(transform: nn.Sequential | None) -> Transform | None:
+    """The published layers as the op takes them."""
     if transform is None:
         return None
     layers: Any = transform

@@ -75,7 +75,8 @@ def attend(argv: list[str]) -> int:
 
 def _attend(arguments: Arguments) -> dict[str, Any]:
     """Draw, and report what was drawn."""
-    from gcnet.analysis.figures import attention_figure, attention_strip, figure_paths, save_figure
+    from gcnet.analysis.figures import attention_figure, attention_strip, save_figure
+    from gcnet.analysis.figures.sheet import figure_paths
     from gcnet.study.looking import look
     from gcnet.study.subject import open_subject
 
@@ -137,14 +138,14 @@ def _text(report: dict[str, Any]) -> str:
     rows = [
         (
             Path(picture["file"]).name,
-            _place(numbers["query"]) if numbers["query"] else "all",
+            f"{number}: {_place(numbers['query'])}" if numbers["query"] else "all",
             f"{numbers['largest']['times_uniform']:.3g} x uniform at {_place(numbers['largest'])}",
             "-" if numbers["effective_positions"] is None else f"{numbers['effective_positions']:.1f}",
             str(numbers["positions"]),
             f"{numbers['distance_to_mean']:.4f}",
         )
         for picture in report["pictures"]
-        for numbers in picture["queries"]
+        for number, numbers in enumerate(picture["queries"], 1)
     ]
     head = ("picture", "query", "largest weight", "effective positions", "of", "distance to mean map")
     beside = report["beside"]

@@ -158,10 +158,11 @@ def audit_files(
                 raise ValueError(f"none of {len(files)} files can be read, such as {broken[0]}") from None
             raise
     where = os.path.commonpath([path.parent for path in files])
-    notes = [f"Images: {found.images} below {where}."]
+    notes = [f"Images: {found.images} below {where}.", *(f"Left out: {message}." for message in broken)]
     if not subject.trained:
         notes.append("Random weights: this says what the network starts from, not what it learns.")
-    return replace(found, model=subject.name, notes=(*notes, *(f"Left out: {message}." for message in broken)))
+    name = subject.name if subject.trained else f"{subject.name} (random weights)"
+    return replace(found, model=name, notes=tuple(notes))
 
 
 def _new_folder(out: Path | None, subject: Subject) -> Path:

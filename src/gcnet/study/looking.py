@@ -6,7 +6,8 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from gcnet.analysis.capture import Captured, Maps, capture
-from gcnet.analysis.figures import AttentionRow, attention_row, choose_block, pooled_neighbour, same_layer
+from gcnet.analysis.figures import AttentionRow, attention_row, choose_block
+from gcnet.analysis.figures.maps import pooled_neighbour, same_layer
 from gcnet.study.subject import Subject, View
 
 

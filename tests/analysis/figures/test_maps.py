@@ -8,7 +8,7 @@ from torch import nn
 
 import gcnet
 from gcnet.analysis.capture import Captured, capture
-from gcnet.analysis.figures import choose_block, mean_map, pooled_neighbour, query_maps, same_layer
+from gcnet.analysis.figures.maps import choose_block, mean_map, pooled_neighbour, query_maps, same_layer
 from tests.analysis.figures.shots import Known
 
 
@@ -134,3 +134,10 @@ def test_maps_that_lie_over_no_picture_are_passed_over():
         query_maps(maps["windows"], [(0.5, 0.5)])
     with pytest.raises(ValueError, match=r"its tokens lie on no grid that is known, and .* choose another"):
         mean_map(maps["tokens"])
+
+
+@pytest.mark.parametrize("extent", range(2, 40))
+def test_keys_of_windows_of_two_cover_what_pooling_covers(extent):
+    block = gcnet.NonLocal(4, subsample="after")
+    (found,) = query_maps(seen_by(block, torch.randn(1, 4, extent, 2)), [(0.5, 0.5)])
+    assert found.reach == ((extent - extent % 2) / extent, 1)

@@ -11,7 +11,8 @@ import torch
 
 pytest.importorskip("matplotlib")
 
-from gcnet.analysis.figures import attention_figure, figure_paths, save_figure
+from gcnet.analysis.figures import attention_figure, save_figure
+from gcnet.analysis.figures.sheet import figure_paths
 from tests.analysis.figures.shots import one_hot, panels, pixels, row_of
 
 

@@ -1,9 +1,9 @@
 """Attention drawn for a paper: maps of query points over pictures and clips."""
 
 from gcnet.analysis.figures.grid import attention_figure
-from gcnet.analysis.figures.maps import AttentionMap, choose_block, mean_map, pooled_neighbour, query_maps, same_layer
+from gcnet.analysis.figures.maps import AttentionMap, choose_block
 from gcnet.analysis.figures.rows import AttentionRow, Panel, attention_row
-from gcnet.analysis.figures.sheet import figure_paths, save_figure
+from gcnet.analysis.figures.sheet import save_figure
 from gcnet.analysis.figures.strip import attention_strip
 
 __all__ = [
@@ -14,10 +14,5 @@ __all__ = [
     "attention_row",
     "attention_strip",
     "choose_block",
-    "figure_paths",
-    "mean_map",
-    "pooled_neighbour",
-    "query_maps",
-    "same_layer",
     "save_figure",
 ]

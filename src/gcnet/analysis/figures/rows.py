@@ -81,7 +81,7 @@ class AttentionRow:
 
 def _sizes(seen: AttentionMap) -> dict[str, float | None]:
     shares = seen.weights.flatten() / seen.keys
-    if not seen.softmax:
+    if not seen.softmax or not shares.any():  # as of a query that a mask leaves nothing
         return {"positions": len(shares), "effective_positions": None, "share_in_picture": None}
     effective = float(torch.special.entr(shares / shares.sum()).sum().exp())
     return {"positions": len(shares), "effective_positions": effective, "share_in_picture": float(shares.sum())}

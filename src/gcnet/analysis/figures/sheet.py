@@ -137,7 +137,7 @@ def overlay(axes: Axes, picture: Tensor, weights: Tensor, reach: Sequence[float]
     show(axes, picture, grey=True)
     drawn = axes.imshow(
         weights.numpy(),
-        cmap=_colours("berlin" if norm.vmin else "inferno"),
+        cmap=_colours("vanimo" if norm.vmin else "inferno"),
         norm=norm,
         aspect="auto",
         interpolation="nearest",

@@ -13,6 +13,7 @@ from torch import Tensor
 from gcnet.analysis.figures.maps import AttentionMap
 from gcnet.analysis.figures.rows import AttentionRow, Panel
 from gcnet.analysis.figures.sheet import Sheet, common_norm, mark, overlay, room, show
+from gcnet.analysis.queries import cell_of
 
 MOST, LEAST = 8, 1.1  # frames in a row, and their width in cm
 
@@ -74,23 +75,24 @@ def _frames(clip: Tensor, most: int) -> list[int]:
 
 def _maps(sheet: Sheet, line: int, panel: Panel, frames: Sequence[int], norm: Normalize) -> Any:
     length = panel.picture.shape[1]
-    asked, *place = panel.point or (-1.0,)
-    marked = min(frames, key=lambda frame: abs((frame + 0.5) / length - asked))
+    time, *place = panel.point or (0.0,)
+    (asked,) = cell_of((time,), (length,))
+    marked = min(frames, key=lambda frame: abs(frame - asked))
     for cell, frame in zip(sheet.panels[line], frames, strict=False):
         picture = panel.picture[:, frame]
-        time = int((frame + 0.5) / length / panel.map.reach[0] * len(panel.map.weights))
-        if time >= len(panel.map.weights):  # beyond the keys
+        step = int((frame + 0.5) / length / panel.map.reach[0] * len(panel.map.weights))
+        if step >= len(panel.map.weights):  # beyond the keys
             show(cell, picture, grey=True)
             continue
-        drawn = overlay(cell, picture, panel.map.weights[time], panel.map.reach[1:], norm)
+        drawn = overlay(cell, picture, panel.map.weights[step], panel.map.reach[1:], norm)
         if panel.map.softmax:
-            sheet.caption(cell, f"{_share(panel.map, time, length):.0%}")
+            sheet.caption(cell, f"{_share(panel.map, step, length):.0%}")
         if place and frame == marked:
             mark(cell, picture, place)
     return drawn
 
 
-def _share(seen: AttentionMap, time: int, length: int) -> float:
+def _share(seen: AttentionMap, step: int, length: int) -> float:
     """Of the attention, of one of ``length`` frames; those that share a step of the map share its attention."""
-    step = float(seen.weights[time].sum() / seen.weights.sum())
-    return step * len(seen.weights) / (length * seen.reach[0])
+    share = float(seen.weights[step].sum() / seen.weights.sum())
+    return share * len(seen.weights) / (length * seen.reach[0])
