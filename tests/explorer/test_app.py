@@ -16,51 +16,19 @@ pytest.importorskip("lightning")
 from fastapi.testclient import TestClient
 
 from gcnet.analysis.audit import audit
-from gcnet.explorer import passes, pictures
+from gcnet.explorer import passes
 from gcnet.explorer.app import build_app
-from gcnet.explorer.gallery import MOST_UPLOADS, Gallery
+from gcnet.explorer.gallery import Gallery
 from gcnet.explorer.passes import Passes
+from tests.explorer.asking import make_client, refused
 from tests.explorer.networks import GRID, SIDE, expected_map, make_clip_subject, make_subject, photo, see
 
 ROW = "/api/passes/0/f0/row"
 
 
-@pytest.fixture
-def folder(tmp_path):
-    inside = tmp_path / "images"
-    inside.mkdir()
-    photo(0).save(inside / "a.png")
-    photo(1).save(inside / "b.png")
-    return inside
-
-
-@pytest.fixture
-def client(folder):
-    return make_client(folder, make_subject(), make_subject(1))
-
-
-def make_client(folder, *subjects, files=None):
-    app = build_app(subjects, Gallery(folder, sorted(folder.iterdir()) if files is None else files))
-    return TestClient(app, base_url="http://127.0.0.1:8000", raise_server_exceptions=False)
-
-
-def encoded(picture, form="PNG", **options):
-    buffer = io.BytesIO()
-    picture.save(buffer, form, **options)
-    return buffer.getvalue()
-
-
 def weights(answer):
     assert answer.status_code == 200, answer.text
     return np.frombuffer(answer.content, "<f4")
-
-
-def refused(answer, status, words):
-    assert answer.status_code == status, answer.text
-    message = answer.json()["error"]
-    assert words in message
-    assert "Traceback" not in answer.text
-    return message
 
 
 def test_start_names_models_and_images(client):
@@ -246,75 +214,6 @@ def test_every_answer_is_strict(client, path):
     assert "access-control-allow-origin" not in headers
 
 
-@pytest.mark.parametrize(
-    ("content", "words"),
-    [
-        (b"", "no image in one of the formats"),
-        (b"<svg onload='alert(1)'/>", "no image in one of the formats"),
-        (b"\x89PNG\r\n\x1a\n", "no image"),
-        (encoded(photo())[:-200], "cannot be decoded"),
-        (encoded(photo(), "TIFF"), "no image in one of the formats"),
-        (encoded(photo(), "GIF", save_all=True, append_images=[photo(1)]), "an animation"),
-        (encoded(photo(), "PNG", save_all=True, append_images=[photo(1)]), "an animation"),
-        (encoded(Image.new("1", (8000, 7000))), "more than 50 million pixels (8000 x 7000)"),
-        (encoded(Image.new("1", (20000, 20000))), "more than 50 million pixels"),
-    ],
-    ids=["empty", "svg", "header", "truncated", "tiff", "gif", "apng", "large", "bomb"],
-)
-def test_hostile_uploads(client, content, words):
-    refused(client.post("/api/images", params={"name": "x.png"}, content=content), 422, words)
-    assert len(client.get("/api/start").json()["images"]) == 2
-
-
-def test_an_upload_that_is_too_long_is_not_read(client, monkeypatch):
-    refused(client.post("/api/images", content=b"", headers={"content-length": str(2**40)}), 413, "20 MiB")
-    refused(client.post("/api/images", content=b"", headers={"content-length": "-1"}), 413, "20 MiB")
-    monkeypatch.setattr("gcnet.explorer.app.MOST_BYTES", 3 * 2**20)
-    refused(client.post("/api/images", content=(bytes(2**20) for _ in range(4))), 413, "3 MiB")
-
-
-def rotated():
-    turned = photo(0).transpose(Image.Transpose.ROTATE_90)
-    exif = Image.Exif()
-    exif[0x0112] = 6
-    return encoded(turned, exif=exif)
-
-
-@pytest.mark.parametrize(
-    ("content", "same"),
-    [
-        (rotated(), True),
-        (encoded(photo(0).convert("CMYK"), "JPEG", quality=95), False),
-        (encoded(photo(0).convert("L")), False),
-        (encoded(photo(0).convert("RGBA")), True),
-        (encoded(photo(0).quantize()), False),
-        (encoded(Image.fromarray(np.full((70, 80), 40000, np.uint16))), False),
-        (encoded(photo(0), "WEBP", lossless=True), True),
-        (encoded(Image.new("RGB", (3, 500))), False),
-    ],
-    ids=["exif", "cmyk", "grey", "alpha", "palette", "16 bits", "webp", "narrow"],
-)
-def test_odd_but_sound_uploads(client, content, same):
-    key = client.post("/api/images", params={"name": "x"}, content=content).json()["id"]
-    assert client.get("/api/start").json()["images"][0] == {"id": key, "name": "x"}
-    assert client.get(f"/api/images/{key}/thumbnail").headers["content-type"] == "image/jpeg"
-    shown = np.asarray(Image.open(io.BytesIO(client.get(f"/api/passes/0/{key}/picture").content)))
-    assert shown.shape == (SIDE, SIDE, 3)
-    assert not same or (shown == see(photo(0)).picture.permute(1, 2, 0).numpy()).all()
-
-
-def test_old_uploads_leave(client):
-    keys = [client.post("/api/images", content=encoded(photo(0))).json()["id"] for _ in range(MOST_UPLOADS + 1)]
-    refused(client.get(f"/api/passes/0/{keys[0]}/picture"), 404, "no longer")
-    assert client.get(f"/api/passes/0/{keys[1]}/picture").status_code == 200
-
-
-def test_videos_cannot_be_uploaded(folder):
-    app = build_app([make_subject(kind="video")], Gallery(kind="video"))
-    client = TestClient(app, base_url="http://127.0.0.1")
-    refused(client.post("/api/images", content=encoded(photo())), 422, "--images")
-
-
 def test_a_file_that_cannot_be_read_is_named_without_its_folder(folder):
     (folder / "broken.png").write_bytes(b"no image")
     message = refused(make_client(folder, make_subject()).get("/api/passes/0/f2"), 422, "broken.png")
@@ -342,9 +241,3 @@ def test_failures_show_no_traceback(client, monkeypatch):
     answer = client.get("/api/passes/0/f0")
     assert "secret" not in refused(answer, 500, "terminal")
     assert answer.headers["x-content-type-options"] == "nosniff"
-
-
-def test_pixels_are_bounded_before_decoding(monkeypatch):
-    monkeypatch.setattr(pictures, "to_rgb", lambda picture: pytest.fail("decoded"))
-    with pytest.raises(pictures.Refused, match="million pixels"):
-        pictures.read_picture(encoded(Image.new("1", (8000, 7000))), "x.png")

@@ -1,7 +1,6 @@
 """The page in a browser: what is seen when the query moves, on a screen, on a phone, and what is said of bad files."""
 
 import shutil
-import threading
 
 import numpy as np
 import pytest
@@ -11,16 +10,15 @@ pytest.importorskip("uvicorn")
 pytest.importorskip("lightning")
 pytest.importorskip("playwright")
 
-import matplotlib
-import uvicorn
 from playwright.sync_api import expect, sync_playwright
 
 from gcnet.explorer.app import build_app
-from gcnet.explorer.cli import listen
 from gcnet.explorer.gallery import Gallery
 from gcnet.explorer.pictures import MOST_BYTES
-from tests.explorer.networks import GRID, expected_map, make_subject, photo
-from tests.explorer.test_app import encoded
+from tests.explorer.asking import encoded
+from tests.explorer.browsing import bare, click, expected_pixels, pixels, serving, settled
+from tests.explorer.networks import GRID, make_clip_subject, make_subject, photo
+from tests.training.video.files import write_video
 
 BROWSER = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
 pytestmark = pytest.mark.skipif(BROWSER is None, reason="no Chromium is installed")
@@ -31,14 +29,9 @@ def address(tmp_path_factory):
     folder = tmp_path_factory.mktemp("images")
     for seed, name in enumerate("ab"):
         photo(seed).save(folder / f"{name}.png")
-    app = build_app([make_subject(0), make_subject(1)], Gallery(folder, sorted(folder.iterdir())))
-    with listen("127.0.0.1", 0) as listening:
-        server = uvicorn.Server(uvicorn.Config(app, log_level="warning"))
-        thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
-        thread.start()
-        yield f"http://127.0.0.1:{listening.getsockname()[1]}"
-        server.should_exit = True
-        thread.join()
+    gallery = Gallery(folder, sorted(folder.iterdir()))
+    with serving(build_app([make_subject(0), make_subject(1)], gallery)) as address:
+        yield address
 
 
 @pytest.fixture(scope="module")
@@ -69,49 +62,6 @@ def opened(browser, address):
     for page in pages:
         page.context.close()
     assert not [text for text in said if "status of 4" not in text]
-
-
-def settled(page):
-    """Wait until every pane shows the answer to its newest query."""
-    expect(page.locator(".pane:not([data-settled])")).to_have_count(0)
-
-
-def click(page, x, y, pane=0):
-    """At a place from 0 to 1."""
-    canvas = page.locator("canvas.query").nth(pane)
-    box = canvas.bounding_box()
-    canvas.click(position={"x": x * box["width"], "y": y * box["height"]})
-    settled(page)
-
-
-def pixels(page, pane=0):
-    """Colours in the middle of every key of the block 1: [GRID, GRID, 3]."""
-    values = (
-        page.locator("canvas.map")
-        .nth(pane)
-        .evaluate(
-            """(canvas, count) => {
-            const { data } = canvas.getContext("2d").getImageData(0, 0, canvas.width, canvas.height);
-            const at = (index, side) => Math.floor((index + 0.5) * side / count);
-            const cells = Array.from({ length: count * count }, (_, index) =>
-                4 * (at(Math.floor(index / count), canvas.height) * canvas.width + at(index % count, canvas.width)));
-            return cells.map((cell) => [...data.slice(cell, cell + 3)]);
-        }""",
-            GRID,
-        )
-    )
-    return np.array(values).reshape(GRID, GRID, 3)
-
-
-def bare(page):
-    """The map without the picture below it."""
-    page.locator("#opacity").fill("1")
-
-
-def expected_pixels(model, image, query, scale=lambda shares: shares):
-    weights = expected_map(make_subject(model).net, photo(image))[query].numpy()
-    colours = matplotlib.colormaps["inferno"](scale(weights / weights.max()), bytes=True)[:, :3].astype(int)
-    return colours.reshape(GRID, GRID, 3)
 
 
 def test_a_click_shows_the_map_of_that_query(opened):
@@ -284,6 +234,36 @@ def test_an_image_that_cannot_be_read_leaves_no_old_map(opened):
     settled(page)
     assert page.is_hidden("#alert")
     assert page.is_visible("canvas.map")
+
+
+def test_frames_of_a_clip(browser, tmp_path):
+    write_video(tmp_path / "a.mp4")
+    gallery = Gallery(tmp_path, [tmp_path / "a.mp4"], "video")
+    with serving(build_app([make_clip_subject()], gallery)) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        settled(page)
+        assert page.is_hidden("#drop")
+        click(page, 0.5, 0.6)
+        assert "row 3, column 2, time 1, held" in page.inner_text(".reading")
+        first = page.locator("canvas.map").screenshot()
+        page.locator("#frame").fill("3")
+        assert page.inner_text("#time output") == "4 of 4"
+        assert "time 1, held" in page.inner_text(".reading")
+        assert page.locator("canvas.map").screenshot() != first
+        page.locator("canvas.query").press("ArrowUp")
+        settled(page)
+        assert "row 2, column 2, time 2, held" in page.inner_text(".reading")
+
+
+def test_without_images_one_is_asked_for(browser):
+    with serving(build_app([make_subject()], Gallery())) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        expect(page.locator(".busy")).to_have_text("Choose or drop an image.")
+        page.set_input_files("#file", {"name": "x.png", "mimeType": "image/png", "buffer": encoded(photo(1))})
+        settled(page)
+        assert page.is_visible(".reading")
 
 
 def test_phone(opened):

@@ -94,6 +94,8 @@ def _gallery(images: Path | None, subject: Subject) -> Gallery:
     if images is not None and not images.exists():
         raise FileNotFoundError(f"images={images}: no such folder or file")
     folder = images or (subject.data if subject.data and subject.data.is_dir() else None)
+    if folder is None and subject.kind == "video":
+        raise ValueError(f"{subject.name} sees videos, which cannot be uploaded: give --images, a folder of them")
     if folder is None:
         print("No --images: drop some on the page.")
         return Gallery(kind=subject.kind)

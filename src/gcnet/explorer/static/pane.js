@@ -41,6 +41,7 @@ export class Pane {
     this.image = image;
     this.pass = this.row = undefined;
     this.root.setAttribute("aria-busy", "true");
+    this.find(".busy").textContent = "Running the network …";
     this.root.removeAttribute("data-settled");
     this.root.classList.remove("failed");
     this.disable(true);
