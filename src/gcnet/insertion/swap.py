@@ -229,13 +229,18 @@ def _check_replaceable(module: nn.Module, foreign: Foreign, paths: tuple[str, ..
     base: Any = next(cls for cls in type(module).__mro__ if qualified_name(cls) == foreign.name)
     if type(module).forward is not base.forward:
         raise ValueError(f"its class {original_class(module).__name__} has a forward of its own")
+    check_bare(module)
+    if any(owners[id(parameter)] > 1 for parameter in module.parameters()):
+        raise ValueError("it shares parameters with another module")
+
+
+def check_bare(module: nn.Module) -> None:
+    """Raise ValueError if a module has what would be lost with it: hooks, a patched forward."""
     for part in module.modules():
         if "forward" in vars(part) or any(getattr(part, hooks) for hooks in _HOOKS):
             raise ValueError("it has hooks or a patched forward, which would be lost; remove them first")
     if any(parameter._backward_hooks for parameter in module.parameters()):
         raise ValueError("a parameter has gradient hooks, which would be lost; remove them first")
-    if any(owners[id(parameter)] > 1 for parameter in module.parameters()):
-        raise ValueError("it shares parameters with another module")
 
 
 def _call(block: type[Block], reading: Reading) -> str:
