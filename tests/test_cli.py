@@ -32,6 +32,7 @@ def test_version(capsys):
 
 ARGUMENTS = {
     "bench": ["--list"],
+    "collapse": ["runs/classification/001"],
     "convert": ["--list"],
     "cost": ["resnet50"],
     "data": ["make", "scenes", "--task", "detection"],

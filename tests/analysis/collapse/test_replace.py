@@ -84,9 +84,7 @@ def test_undo_refuses_what_was_changed_since():
 def test_attention_that_depends_on_the_query_is_refused_with_numbers():
     model, x = Clusters(), torch.randn(5, 4, 6, 6)
     block = model.block
-    with pytest.raises(
-        QueryDependentError, match=r"block: cosine distance of its attention is 0\.\d+.*threshold=0.1"
-    ) as refusal:
+    with pytest.raises(QueryDependentError, match=r"block: cosine distance 0\.\d+ .* above threshold=0.1") as refusal:
         collapse(model, [x])
     assert "force" in str(refusal.value)
     assert model.block is block
@@ -108,7 +106,7 @@ def test_only_blocks_that_pass_are_collapsed_and_the_rest_is_named():
 def test_output_that_varies_is_refused_whatever_the_attention():
     model, x = free_standing(), images()
     nn.init.normal_(model[1].query.weight, std=1e-2)
-    with pytest.raises(QueryDependentError, match=r"1: 0.*of its output varies .* above tolerance=1e-06"):
+    with pytest.raises(QueryDependentError, match=r"1: share 0.* of its output that varies is above tolerance=1e-06"):
         collapse(model, [x], tolerance=1e-6, threshold=0.49)
 
 
@@ -131,8 +129,9 @@ def test_the_reported_error_is_that_of_the_new_block():
     report = collapse(model, [x[:2], x[2:]], force=True, to="gc", ratio=0.5)
     features = {}
     model.block.register_forward_hook(lambda block, inputs, output: features.update(x=inputs[0]))
-    difference = (model(x) - original(x)).norm()
-    energy = (original(x) - features["x"]).norm()
+    with torch.no_grad():
+        difference = (model(x) - original(x)).norm()
+        energy = (original(x) - features["x"]).norm()
     assert report.collapsed[0].error == pytest.approx(float(difference / energy), rel=1e-4)
     assert report.collapsed[0].error >= report.collapsed[0].variation.mean * 0.5
 
@@ -236,7 +235,7 @@ def test_match_and_blocks_that_do_not_run():
         collapse(model, [x], match="layer3")
     assert [block.path for block in collapse(model, [x], match="1.*")] == ["1.context_block"]
     gcnet.disable(model)
-    with pytest.raises(ValueError, match="nothing to collapse: 0.context_block: it"):
+    with pytest.raises(ValueError, match=r"nothing to collapse: 0\.context_block: it"):
         collapse(model, [x])
     with pytest.raises(ValueError, match="it does not run on this data"):
         collapse(free_standing(), [], force=True)

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Iterator
 
 import torch
+from torch import Tensor
 
 from gcnet.analysis.collapse.fit import fit_key
 from gcnet.analysis.collapse.merge import (
@@ -18,6 +20,7 @@ from gcnet.analysis.collapse.merge import (
     simplified,
 )
 from gcnet.analysis.collapse.observe import Observed
+from gcnet.blocks import NonLocal
 from gcnet.blocks.base import hidden_width
 from gcnet.ops.affinity.subsample import max_subsample
 
@@ -28,6 +31,9 @@ RATIO = 1 / 16
 def merged_block(observed: Observed, to: str, ratio: float | None, kept: float | None) -> Pooled:
     """An SNL or GC block in float64 on the CPU.
 
+    Its key is that of the average query, or the one fitted to the mean maps of the images, whichever leaves the smaller
+    error; functions without a softmax have the fitted one only.
+
     Args:
         observed: of the non-local block.
         to: ``"snl"`` or ``"gc"``.
@@ -35,20 +41,29 @@ def merged_block(observed: Observed, to: str, ratio: float | None, kept: float |
         kept: share of the variance that GC keeps, instead of ``ratio``.
     """
     block = copy.deepcopy(observed.block).to("cpu", torch.float64)
-    batches = observed.batches
+    built: list[Pooled] = []
+    for key, total in _keys(block, observed):
+        transform = merged_transform(block, total)
+        if to == "snl":
+            built.append(simplified(key, transform))
+            continue
+        contexts = torch.cat([pool(key, batch.features.double()) for batch in observed.batches])
+        if kept is None:
+            hidden = hidden_width(block.channels, ratio or RATIO, None)
+        else:
+            hidden = rank_of(transform, contexts, kept)
+        built.append(global_context(key, low_rank(transform, hidden, contexts)))
+    return min(built, key=observed.error_of)
+
+
+def _keys(block: NonLocal, observed: Observed) -> Iterator[tuple[Tensor, float]]:
+    """Keys to try, and the sum of a row's weights that goes with each."""
+    features = [batch.features.double() for batch in observed.batches]
+    if block.subsample is not None:
+        features = [max_subsample(x, block.subsample_size) for x in features]
+    fitted, total = fit_key([x.flatten(2) for x in features], [batch.row for batch in observed.batches])
     if block.pairwise in ("gaussian", "embedded_gaussian"):
-        key, total = query_key(block, observed.of("query").mean(0)), 1.0
+        yield query_key(block, observed.of("query").mean(0)), 1.0
+        yield fitted, 1.0
     else:
-        features = [batch.features.double() for batch in batches]
-        if block.subsample is not None:
-            features = [max_subsample(x, block.subsample_size) for x in features]
-        key, total = fit_key([x.flatten(2) for x in features], [batch.row for batch in batches])
-    transform = merged_transform(block, total)
-    if to == "snl":
-        return simplified(key, transform)
-    contexts = torch.cat([pool(key, batch.features.double()) for batch in batches])
-    if kept is None:
-        hidden = hidden_width(block.channels, ratio or RATIO, None)
-    else:
-        hidden = rank_of(transform, contexts, kept)
-    return global_context(key, low_rank(transform, hidden, contexts))
+        yield fitted, total

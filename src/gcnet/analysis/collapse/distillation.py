@@ -15,20 +15,6 @@ from gcnet.analysis.collapse.observe import Batch, Observed
 HELD_OUT = 5
 
 
-@torch.no_grad()
-def relative_error(block: Pooled, observed: Observed) -> float:
-    """||y_i - f(x)|| / ||y_i|| over all positions and images: how far a collapsed block f is from the original.
-
-    Where y_i varies with the query, no block with one output for all queries gets below that variation.
-    """
-    missed = sum(
-        float(batch.varying.sum()) + batch.positions * _missed(block, batch.features, batch.output)
-        for batch in observed.batches
-    )
-    energy = float(observed.of("energy").sum())
-    return (missed / energy) ** 0.5 if energy else 0.0
-
-
 def distilled(block: Pooled, observed: Observed, steps: int, *, lr: float = 1e-3, seed: int = 0) -> Pooled:
     """A copy of ``block`` trained to give what the original gave, or ``block`` itself where that is no better.
 
@@ -70,7 +56,9 @@ def _missed(block: Pooled, features: Tensor, output: Tensor) -> float:
 
 def _split(batches: Sequence[Batch]) -> tuple[list[tuple[Tensor, Tensor]], list[tuple[Tensor, Tensor]]]:
     """Features and mean outputs of the images to train on, and of those held out."""
-    trained, held, count = [], [], 0
+    trained: list[tuple[Tensor, Tensor]] = []
+    held: list[tuple[Tensor, Tensor]] = []
+    count = 0
     for batch in batches:
         number = torch.arange(count, count + len(batch.output))
         count += len(number)

@@ -1,4 +1,4 @@
-"""The key of a map that no softmax made: the nearest softmax of a linear function."""
+"""The key of the map nearest to the mean maps of a block, the softmax of a linear function of the features."""
 
 from __future__ import annotations
 
@@ -7,16 +7,17 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-_PENALTY = 1e-4  # keeps the minimum unique where there are fewer positions than channels
+_PENALTY = 1e-2  # on the squared weights of channels of unit deviation; see docs/decisions/0014-collapse.md
 _ITERATIONS = 100
 
 
 def fit_key(features: Sequence[Tensor], maps: Sequence[Tensor]) -> tuple[Tensor, float]:
     """The key w [C] whose maps softmax_j <w, x_j> come closest to given ones, and their total weight.
 
-    w minimises the cross-entropy -sum_j p_j log softmax_j <w, x_j>, a convex problem, by L-BFGS from the uniform map;
-    p is the map as a distribution, without the weights of the sign that is the rarer one. The total weight t is that
-    of least squares between the pooled features, sum_j m_j x_j = t sum_j softmax_j <w, x_j> x_j.
+    w minimises the cross-entropy -sum_j p_j log softmax_j <w, x_j>, a convex problem, by L-BFGS from the uniform map,
+    with a penalty that keeps it from following single images. p is the map as a distribution, without the weights of
+    the sign that is the rarer one. The total weight t is that of least squares between what both maps pool:
+    sum_j m_j x_j = t sum_j softmax_j <w, x_j> x_j.
 
     Args:
         features: batches [N, C, M].
@@ -46,7 +47,7 @@ def fit_key(features: Sequence[Tensor], maps: Sequence[Tensor]) -> tuple[Tensor,
         return value
 
     with torch.enable_grad():
-        optimizer.step(loss)  # type: ignore[arg-type]
+        optimizer.step(loss)
     found = key.detach() / unit
     ours = torch.cat([_pool(_logits(found, batch).softmax(1), batch) for batch in features])
     theirs = torch.cat([_pool(weights, batch) for weights, batch in zip(maps, features, strict=True)])

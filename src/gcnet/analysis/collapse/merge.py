@@ -56,7 +56,8 @@ def merged_transform(block: NonLocal, total: float = 1.0) -> Linear:
         >>> merged_transform(block).weight.shape
         torch.Size([8, 8])
     """
-    value, out, norm = block.value, block.out, block.norm
+    value, out = block.value, block.out
+    norm: Any = block.norm
     out_weight = out.weight.detach().double()
     weight = total * out_weight @ value.weight.detach().double()
     bias = total * out_weight @ value.bias.detach().double()

@@ -12,6 +12,7 @@ import torch
 from torch import Tensor, nn
 
 from gcnet.analysis.capture import Captured, capture
+from gcnet.analysis.collapse.merge import Pooled, pooled_output
 from gcnet.analysis.query_dependence import CHUNK, CosineDistance
 from gcnet.blocks import NonLocal
 
@@ -45,19 +46,19 @@ class Batch:
         mean = output.mean(2)
         varying = (output - mean[:, :, None]).square().sum((1, 2))
         query: Any = record.query
-        distance, total, images = CosineDistance(record.path), 0.0, len(output)
-        at_once = max(1, CHUNK // (images * prod(record.key_size)))
+        distance, images = CosineDistance(record.path), len(output)
+        row = torch.zeros(images, prod(record.key_size), dtype=torch.float64)
+        at_once = max(1, CHUNK // (images * row.shape[1]))
         for queries in torch.arange(record.positions).split(at_once):
             rows = record.rows(queries)[:, 0].double()
             distance.add(rows)
-            total = total + rows.sum(1)
-        row: Any = total / record.positions
+            row += rows.sum(1) / record.positions
         return cls(
             record.input,
             query[:, 0].double().mean(1),
             row,
             mean,
-            distance.distance(),
+            distance.distance().nan_to_num(0.0),  # a map of zeros is the same for all queries
             varying,
             output.square().sum((1, 2)),
         )
@@ -84,6 +85,19 @@ class Observed:
         """||y_i - mean_i y_i|| / ||y_i|| of each image: the least error of a block with one output for all queries."""
         energy = self.of("energy")
         return (self.of("varying") / energy.where(energy > 0, 1.0)).sqrt()
+
+    @torch.no_grad()
+    def error_of(self, block: Pooled) -> float:
+        """||y_i - f(x)|| / ||y_i|| over all positions and images: how far a block f with one map is from this one.
+
+        No such block gets below what varies, sqrt(sum ||y_i - mean_i y_i||^2 / sum ||y_i||^2).
+        """
+        missed = 0.0
+        for batch in self.batches:
+            off = pooled_output(block, batch.features) - batch.output
+            missed += float(batch.varying.sum() + batch.positions * off.square().sum())
+        energy = float(self.of("energy").sum())
+        return (missed / energy) ** 0.5 if energy else 0.0
 
 
 @torch.no_grad()

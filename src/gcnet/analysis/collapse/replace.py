@@ -7,17 +7,25 @@ from typing import Any
 
 from torch import nn
 
+from gcnet.analysis.bootstrap import Interval, bootstrap
 from gcnet.analysis.collapse.build import merged_block
-from gcnet.analysis.collapse.distillation import distilled, relative_error
+from gcnet.analysis.collapse.distillation import distilled
 from gcnet.analysis.collapse.merge import Pooled
 from gcnet.analysis.collapse.observe import observe
-from gcnet.analysis.collapse.report import CollapsedBlock, CollapseReport, LeftBlock, Pair, QueryDependentError, put
-from gcnet.analysis.intervals import Interval
+from gcnet.analysis.collapse.report import (
+    CollapsedBlock,
+    CollapseReport,
+    LeftBlock,
+    Pair,
+    QueryDependentError,
+    format_interval,
+    put,
+)
 from gcnet.blocks import NonLocal
 from gcnet.blocks.base import Block, check_choice
 from gcnet.insertion.attach import check_unwrapped
 from gcnet.insertion.match import path_matcher
-from gcnet.insertion.swap import check_bare
+from gcnet.insertion.swap import call, check_bare
 from gcnet.models.sameness import block_paths
 
 #: Defaults: average cosine distance between the rows of a map, and share of the output that varies with the query.
@@ -44,8 +52,9 @@ def collapse(
     The network runs once over the data, in eval mode. A block is collapsed if the rows of its attention maps hardly
     differ (``threshold``) and its output hardly differs between positions (``tolerance``); both are averages over
     images, and the upper end of their 95 % bootstrap interval counts. The one map of the new block is that of the
-    average query, its transform the old one's value, output projection and BatchNorm as one; GC has that transform at
-    a low rank. New blocks have the device, dtype, mode and ``requires_grad`` of the old ones.
+    average query, or one fitted to the mean map of each image where that is closer; its transform is the old value,
+    output projection and BatchNorm of evaluation as one, which GC has at a low rank. New blocks have the device, dtype,
+    mode and ``requires_grad`` of the old ones.
 
     Kept in memory are the inputs of the blocks: images x C x P numbers each.
 
@@ -97,15 +106,15 @@ def collapse(
         if observed is None:
             left[path] = LeftBlock(path, "it does not run on this data")
             continue
-        attention, variation = Interval.of(observed.of("distance")), Interval.of(observed.variation)
+        attention, variation = bootstrap(observed.of("distance")), bootstrap(observed.variation)
         excess = _excess(attention, variation, threshold, tolerance)
         if excess and not force:
             left[path] = LeftBlock(path, excess, attention, variation)
             continue
         merged = merged_block(observed, to, ratio, kept)
         built = distilled(merged, observed, distill, seed=seed) if distill else merged
-        errors = relative_error(merged, observed), relative_error(built, observed)
-        now = repr(built.specification).replace(".spec(", "(")
+        errors = observed.error_of(merged), observed.error_of(built)
+        now = call(type(built), built.channels, built.specification.options)
         sizes = parameter_count(observed.block), parameter_count(built)
         collapsed.append(CollapsedBlock(path, now, attention, variation, *errors, *sizes, bool(excess)))
         pairs.append(Pair(observed.block, _at_home(built, observed.block), _holders(model, observed.block)))
@@ -175,11 +184,15 @@ def _obstacle(path: str, block: NonLocal) -> str | None:
 def _excess(attention: Interval, variation: Interval, threshold: float, tolerance: float) -> str:
     """What speaks against collapsing a block; empty if nothing does."""
     parts = []
-    if not attention.high <= threshold:
-        parts.append(f"cosine distance of its attention is {attention}, above threshold={threshold:g}")
-    if not variation.high <= tolerance:
-        parts.append(f"{variation} of its output varies between positions, above tolerance={tolerance:g}")
+    if _upper(attention) > threshold:
+        parts.append(f"cosine distance {format_interval(attention)} of its attention is above threshold={threshold:g}")
+    if _upper(variation) > tolerance:
+        parts.append(f"share {format_interval(variation)} of its output that varies is above tolerance={tolerance:g}")
     return " and ".join(parts)
+
+
+def _upper(interval: Interval) -> float:
+    return interval.mean if interval.high is None else interval.high
 
 
 def _refusal(left: Iterable[LeftBlock]) -> ValueError:
