@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import sys
+from contextlib import redirect_stdout
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -84,7 +85,8 @@ def _run(argv: list[str]) -> None:
     )
     options = {name: getattr(arguments, name) for name in names}
     try:
-        made = collapse_run(arguments.run, ratio=parse_ratio(arguments.ratio), **options)
+        with redirect_stdout(sys.stderr):  # where progress belongs
+            made = collapse_run(arguments.run, ratio=parse_ratio(arguments.ratio), **options)
     except QueryDependentError as refusal:
         print(f"gcnet collapse: {refusal}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import dataclasses
 import math
+import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
@@ -13,6 +14,7 @@ from typing import Any
 
 import torch
 from torch import Tensor, nn
+from tqdm import tqdm  # type: ignore[import-untyped]
 
 import gcnet
 from gcnet.analysis.collapse import CollapseReport, collapse
@@ -81,6 +83,8 @@ def collapse_run(
         QueryDependentError: the attention of every block depends on the query.
         ValueError, FileNotFoundError: no such run or checkpoint; data of other classes; as ``collapse``.
     """
+    if images < 1:
+        raise ValueError(f"images={images} must be at least 1")
     config = load_config(run)
     mixing: dict[str, Any] = {name: 0.0 for name in ("mixup", "cutmix") if hasattr(config, name)}
     config = dataclasses.replace(config, weights=None, data=data or config.data, **mixing)
@@ -98,7 +102,8 @@ def collapse_run(
             task.losses(task.transfer_batch_to_device(batch, device, 0))
 
         torch.manual_seed(config.seed)
-        batches = islice(loader, math.ceil(images / config.batch_size))
+        count = min(len(loader), math.ceil(images / config.batch_size))
+        batches = tqdm(islice(loader, count), "looking", count, disable=not sys.stderr.isatty())
         report = collapse(task.net, batches, forward=forward, **options)
         collapsed = task.net
         after, _ = validate(experiment, task, run)

@@ -198,7 +198,7 @@ def _upper(interval: Interval) -> float:
 def _refusal(left: Iterable[LeftBlock]) -> ValueError:
     reasons = "; ".join(f"{block.path}: {block.reason}" for block in left)
     if any(block.attention for block in left):
-        return QueryDependentError(f"the attention depends on the query: {reasons}; to collapse it all the same, force")
+        return QueryDependentError(f"the attention depends on the query: {reasons}; force=True (--force) collapses all the same")
     return ValueError(f"nothing to collapse: {reasons}")
 
 
