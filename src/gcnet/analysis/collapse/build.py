@@ -10,6 +10,7 @@ from torch import Tensor
 
 from gcnet.analysis.collapse.fit import fit_key
 from gcnet.analysis.collapse.merge import (
+    Linear,
     Pooled,
     global_context,
     low_rank,
@@ -28,32 +29,31 @@ from gcnet.ops.affinity.subsample import max_subsample
 RATIO = 1 / 16
 
 
-def merged_block(observed: Observed, to: str, ratio: float | None, kept: float | None) -> Pooled:
+def merged_block(learned: Observed, judged: Observed, to: str, ratio: float | None, kept: float | None) -> Pooled:
     """An SNL or GC block in float64 on the CPU.
 
     Its key is that of the average query, or the one fitted to the mean maps of the images, whichever leaves the smaller
-    error; functions without a softmax have the fitted one only.
+    error on other images; functions without a softmax have the fitted one only.
 
     Args:
-        observed: of the non-local block.
+        learned: what was observed of the non-local block.
+        judged: the same of other images.
         to: ``"snl"`` or ``"gc"``.
         ratio: hidden width / channels of GC.
         kept: share of the variance that GC keeps, instead of ``ratio``.
     """
-    block = copy.deepcopy(observed.block).to("cpu", torch.float64)
-    built: list[Pooled] = []
-    for key, total in _keys(block, observed):
-        transform = merged_transform(block, total)
-        if to == "snl":
-            built.append(simplified(key, transform))
-            continue
-        contexts = torch.cat([pool(key, batch.features.double()) for batch in observed.batches])
-        if kept is None:
-            hidden = hidden_width(block.channels, ratio or RATIO, None)
-        else:
-            hidden = rank_of(transform, contexts, kept)
-        built.append(global_context(key, low_rank(transform, hidden, contexts)))
-    return min(built, key=observed.error_of)
+    block = copy.deepcopy(learned.block).to("cpu", torch.float64)
+    candidates = [simplified(key, merged_transform(block, total)) for key, total in _keys(block, learned)]
+    snl = min(candidates, key=judged.error_of)
+    if to == "snl":
+        return snl
+    key, transform = snl.key.weight.detach()[0], Linear(snl.value.weight.detach(), snl.value.bias.detach())
+    contexts = torch.cat([pool(key, batch.features.double()) for batch in learned.batches])
+    if kept is None:
+        hidden = hidden_width(block.channels, ratio or RATIO, None)
+    else:
+        hidden = rank_of(transform, contexts, kept)
+    return global_context(key, low_rank(transform, hidden, contexts))
 
 
 def _keys(block: NonLocal, observed: Observed) -> Iterator[tuple[Tensor, float]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields
 from math import prod
 from typing import Any
 
@@ -15,6 +15,9 @@ from gcnet.analysis.capture import Captured, capture
 from gcnet.analysis.collapse.merge import Pooled, pooled_output
 from gcnet.analysis.query_dependence import CHUNK, CosineDistance
 from gcnet.blocks import NonLocal
+
+#: One in so many images is not learned from, but judges.
+HELD_OUT = 5
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +71,13 @@ class Batch:
         """P."""
         return self.features[0, 0].numel()
 
+    def __len__(self) -> int:
+        return len(self.output)
+
+    def __getitem__(self, chosen: Tensor) -> Batch:
+        """The images of a mask [N]."""
+        return Batch(*(getattr(self, name.name)[chosen] for name in fields(self)))
+
 
 @dataclass(frozen=True, eq=False)
 class Observed:
@@ -79,6 +89,18 @@ class Observed:
     def of(self, name: str) -> Tensor:
         """One attribute of :class:`Batch` over all images."""
         return torch.cat([getattr(batch, name) for batch in self.batches])
+
+    def split(self) -> tuple[Observed, Observed]:
+        """Images to learn from, and every fifth one to judge by; with fewer than five, all do both."""
+        numbers = torch.arange(sum(map(len, self.batches))).split([len(batch) for batch in self.batches])
+        aside = [number % HELD_OUT == HELD_OUT - 1 for number in numbers]
+        if not any(map(Tensor.any, aside)):
+            return self, self
+        parts = ([~mask for mask in aside], aside)
+        learned, judged = (
+            [batch[mask] for batch, mask in zip(self.batches, masks, strict=True) if mask.any()] for masks in parts
+        )
+        return Observed(self.block, learned), Observed(self.block, judged)
 
     @property
     def variation(self) -> Tensor:

@@ -111,9 +111,10 @@ def collapse(
         if excess and not force:
             left[path] = LeftBlock(path, excess, attention, variation)
             continue
-        merged = merged_block(observed, to, ratio, kept)
-        built = distilled(merged, observed, distill, seed=seed) if distill else merged
-        errors = observed.error_of(merged), observed.error_of(built)
+        learned, judged = observed.split()
+        merged = merged_block(learned, judged, to, ratio, kept)
+        built = distilled(merged, learned, judged, distill, seed=seed) if distill else merged
+        errors = judged.error_of(merged), judged.error_of(built)
         now = call(type(built), built.channels, built.specification.options)
         sizes = parameter_count(observed.block), parameter_count(built)
         collapsed.append(CollapsedBlock(path, now, attention, variation, *errors, *sizes, bool(excess)))
@@ -198,7 +199,7 @@ def _upper(interval: Interval) -> float:
 def _refusal(left: Iterable[LeftBlock]) -> ValueError:
     reasons = "; ".join(f"{block.path}: {block.reason}" for block in left)
     if any(block.attention for block in left):
-        return QueryDependentError(f"the attention depends on the query: {reasons}; force=True (--force) collapses all the same")
+        return QueryDependentError(f"attention depends on the query: {reasons}; force=True (--force) overrides")
     return ValueError(f"nothing to collapse: {reasons}")
 
 
