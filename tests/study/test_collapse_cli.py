@@ -85,7 +85,7 @@ def test_scores_are_those_of_evaluate(run, capsys):
 
 
 def test_attention_that_depends_on_the_query_is_exit_status_1(run, capsys):
-    assert main(["collapse", str(run), "--threshold", "1e-9"]) == 0  # it has no query
+    assert main(["collapse", str(run), "--threshold", "1e-9"]) == 0
     change(run, lambda name, value: 50 * torch.randn_like(value) if "query" in name or "key" in name else value)
     with pytest.raises(SystemExit) as stop:
         main(["collapse", str(run), "--threshold", "0.001"])
