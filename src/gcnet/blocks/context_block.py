@@ -114,8 +114,8 @@ class ContextBlock(Block):
             x,
             None if mask is None else mask.weight.flatten(1),
             None if mask is None else mask.bias,
-            scale=_weights(self.channel_mul_conv),
-            add=_weights(self.channel_add_conv),
+            scale=transform_weights(self.channel_mul_conv),
+            add=transform_weights(self.channel_add_conv),
             centred=self.gate == "centred",
             residual=residual,
             relu=relu,
@@ -140,7 +140,7 @@ class ContextBlock(Block):
         )
 
 
-def _weights(transform: nn.Sequential | None) -> Transform | None:
+def transform_weights(transform: nn.Sequential | None) -> Transform | None:
     if transform is None:
         return None
     layers: Any = transform

@@ -2,53 +2,57 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from functools import partial
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
-from gcnet.analysis.capture.blocks import block_kind, captured_block
-from gcnet.analysis.capture.record import Captured
-
-
-class Maps(Mapping[str, Captured]):
-    """Path of a block -> what its last call showed, in the order of the calls."""
-
-    def __init__(self) -> None:
-        self._calls: dict[str, list[Captured]] = {}
-
-    def __getitem__(self, path: str) -> Captured:
-        return self._calls[path][-1]
-
-    def __iter__(self) -> Iterator[str]:
-        return iter(self._calls)
-
-    def __len__(self) -> int:
-        return len(self._calls)
-
-    def calls(self, path: str) -> tuple[Captured, ...]:
-        """Every call of a block, in order."""
-        return tuple(self._calls[path])
-
-    def clear(self) -> None:
-        """Forget what was collected, such as before the next batch."""
-        self._calls.clear()
-
-    def add(self, record: Captured) -> None:
-        """Keep one call."""
-        self._calls.setdefault(record.path, []).append(record)
+from gcnet.analysis.capture.compiled import outermost_compiled, twice
+from gcnet.analysis.capture.maps import Maps
+from gcnet.analysis.capture.observe import Observer
+from gcnet.analysis.capture.queries import check_queries
+from gcnet.analysis.capture.sites import find_sites
+from gcnet.insertion.attach import check_model
+from gcnet.insertion.state import unwrapped
 
 
 @contextmanager
-def capture(model: nn.Module, match: str | None = None, *, device: torch.device | str = "cpu") -> Iterator[Maps]:
-    """Collect the attention of the blocks of ``model`` that run inside.
+def capture(
+    model: nn.Module,
+    match: str | Iterable[str] | None = None,
+    *,
+    queries: Iterable[Sequence[float]] | None = None,
+    device: torch.device | str | None = "cpu",
+) -> Iterator[Maps]:
+    """Collect the attention of the blocks and attention layers of ``model`` that run inside.
+
+    Seen are GC, SNL and NL blocks; ``nn.MultiheadAttention``, its fused paths included; and any module whose own code,
+    or a function it calls, calls ``scaled_dot_product_attention`` or multiplies a softmax with values, as the
+    transformers of timm, torchvision and transformers do. Such a module is not looked into if there is other attention
+    within it. Outputs, gradients, running statistics and random numbers are those without the context, to the bit.
+
+    Memory is linear in the number of positions, see :class:`Captured`; only a map that the network itself lays out is
+    kept as such. Of compiled modules (``torch.compile(model)``, ``model.compile()``) the output comes from the compiled
+    code, and what is seen from a second pass without it, in which hooks of yours run again. Give what you call: of a
+    compiled model the compiled one. Modules that run again in a backward pass (checkpointing) are not seen twice.
+
+    Contexts can be nested. Several threads may run the model inside one context; contexts on one model that are not
+    nested, in several threads, are not supported.
 
     Args:
-        model: with GC, SNL or NL blocks.
-        match: pattern of paths; by default all blocks.
-        device: where what is collected is kept.
+        model: with attention; also compiled, or in DistributedDataParallel.
+        match: pattern of paths, or several: ``*`` within one segment of a path, ``**`` over any number. Chosen are the
+            modules that match and those inside them; by default all.
+        queries: keep only these queries, points as shares of the axes such as (0.5, 0.25) for (y, x), as layers have
+            different grids; by default all.
+        device: where what is collected is kept, and maps are computed from it; None for where it is.
+
+    Raises:
+        ValueError: there is no attention, or none that matches; no module of those ran inside; queries that do not fit.
+        TypeError: no module, or one whose code cannot be looked into.
 
     Example:
         >>> from torch import nn
@@ -58,19 +62,36 @@ def capture(model: nn.Module, match: str | None = None, *, device: torch.device 
         ...     _ = model(torch.randn(2, 3, 8, 8))
         >>> maps["1"].attention.shape
         torch.Size([2, 36, 36])
+        >>> with capture(model, "1", queries=[(0.5, 0.5)]) as maps:
+        ...     _ = model(torch.randn(2, 3, 8, 8))
+        >>> maps["1"].attention.shape, maps["1"].map(0).shape
+        (torch.Size([2, 1, 36]), torch.Size([6, 6]))
     """
+    _check(model)
+    sites = find_sites(unwrapped(model), match)
     maps = Maps()
-
-    def hook(path: str) -> Any:
-        def see(module: nn.Module, inputs: tuple[Tensor, ...], output: Tensor) -> None:
-            with torch.no_grad():
-                maps.add(captured_block(path, module, inputs[0].detach(), torch.device(device)))
-
-        return see
-
-    handles = [module.register_forward_hook(hook(path)) for path, module in model.named_modules() if block_kind(module)]
-    try:
+    observer = Observer(maps, check_queries(queries), None if device is None else torch.device(device))
+    compiled = list(outermost_compiled(model))
+    with ExitStack() as stack:
+        stack.callback(observer.close)
+        stack.enter_context(observer.observing(model, sites, compiled))
+        for module in compiled:
+            stack.callback(twice(module, partial(observer.observing, module, sites)))
         yield maps
-    finally:
-        for handle in handles:
-            handle.remove()
+    if not maps.ever:
+        paths = ", ".join(repr(site.layer.path) for site in sites[:6])
+        raise ValueError(
+            f"nothing was captured: none of {paths}{' ...' * (len(sites) > 6)} ran inside the context; call the model "
+            "that was given to capture, or a part of it, there"
+        )
+
+
+def _check(model: Any) -> None:
+    check_model(model)
+    if isinstance(model, torch.jit.ScriptModule):
+        raise TypeError("model is a ScriptModule, whose code cannot be looked into; capture the module it was made of")
+    if isinstance(model, nn.DataParallel) and len(model.device_ids) > 1:
+        raise TypeError(
+            f"model is in DataParallel over {len(model.device_ids)} devices, which runs copies of it; capture "
+            "model.module and call that"
+        )
