@@ -130,9 +130,9 @@ def observe(
     seen: dict[str, Observed] = {}
     with evaluating(model):
         for batch in batches:
-            with capture(model) as maps:
+            with capture(model, list(blocks)) as maps:
                 forward(batch)
-            for path in maps.keys() & blocks.keys():
+            for path in maps:
                 observed = seen.setdefault(path, Observed(blocks[path]))
                 observed.batches.extend(map(Batch.of, maps.calls(path)))
     return seen

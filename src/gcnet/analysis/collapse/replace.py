@@ -99,9 +99,10 @@ def collapse(
     _check_options(to, ratio, kept, threshold, tolerance, distill)
     found = _find(model, match)
     left = {path: LeftBlock(path, reason) for path, block in found.items() if (reason := _obstacle(path, block))}
-    seen = observe(model, {path: block for path, block in found.items() if path not in left}, batches, forward or model)
+    free = {path: block for path, block in found.items() if path not in left}
+    seen = observe(model, free, batches, forward or model) if free else {}
     collapsed, pairs = [], []
-    for path in [path for path in found if path not in left]:
+    for path in free:
         observed = seen.get(path)
         if observed is None:
             left[path] = LeftBlock(path, "it does not run on this data")
