@@ -6,7 +6,7 @@ import copy
 import dataclasses
 import math
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
@@ -19,6 +19,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 import gcnet
 from gcnet.analysis.collapse import CollapseReport, collapse
 from gcnet.analysis.table import format_table
+from gcnet.insertion.attach import switch
 from gcnet.study.comparison import Comparison, compare
 from gcnet.study.runs import subject_of
 from gcnet.training.checkpointing import checkpoint_path, read_checkpoint
@@ -39,13 +40,14 @@ class CollapsedRun:
     Attributes:
         folder: holds ``model.safetensors``, which :func:`gcnet.load` reads, and ``report.json``.
         report: of the blocks.
-        scores: before and after, of the run's own validation.
+        scores: of the run's own validation: before, after, and with these blocks switched off, which tells how much
+            they matter at all.
         comparison: costs and latency before and after.
     """
 
     folder: Path
     report: CollapseReport
-    scores: dict[str, tuple[float, float]]
+    scores: dict[str, tuple[float, float, float]]
     comparison: Comparison
 
     def to_dict(self) -> dict[str, Any]:
@@ -58,8 +60,9 @@ class CollapsedRun:
         }
 
     def __str__(self) -> str:
-        rows = [(name, f"{before:.4f}", f"{after:.4f}") for name, (before, after) in self.scores.items()]
-        table = format_table(("", "before", "after"), [*rows, *self.comparison.rows()])
+        scores = [(name, *(f"{value:.4f}" for value in values)) for name, values in self.scores.items()]
+        costs = [(*row, "") for row in self.comparison.rows()]
+        table = format_table(("", "before", "after", "without these blocks"), [*scores, *costs])
         return f"{self.report}\n\n{table}\n{self.comparison}\neverything is in {self.folder}"
 
 
@@ -107,6 +110,8 @@ def collapse_run(
         report = collapse(task.net, batches, forward=forward, **options)
         collapsed = task.net
         after, _ = validate(experiment, task, run)
+        with switched_off([collapsed.get_submodule(block.path) for block in report]):
+            without, _ = validate(experiment, task, run)
         task.net = original
         trunks = [subject_of(str(run), net, run, config, experiment.classes).forward for net in (original, collapsed)]
         with first_input(trunks[0]) as seen:
@@ -114,10 +119,23 @@ def collapse_run(
         comparison = compare((original.to(device), collapsed.to(device)), trunks, (1, *seen[0].shape[1:]))
         folder = new_run_folder(run / "collapsed")
         gcnet.save(collapsed, folder / "model.safetensors")
-        made = CollapsedRun(folder, report, {name: (before[name], after[name]) for name in before}, comparison)
+        scores = {name: (before[name], after[name], without[name]) for name in before}
+        made = CollapsedRun(folder, report, scores, comparison)
         content = {"checkpoint": checkpoint, **made.to_dict(), "broken_samples": broken}
         save_json(folder / "report.json", {**content, "config": dataclasses.asdict(config)})
     return made
+
+
+@contextmanager
+def switched_off(blocks: Sequence[nn.Module]) -> Iterator[None]:
+    """Inside, these blocks hand on what they are given."""
+    for block in blocks:
+        switch(block, False)
+    try:
+        yield
+    finally:
+        for block in blocks:
+            switch(block, True)
 
 
 @contextmanager
