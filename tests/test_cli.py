@@ -34,6 +34,7 @@ ARGUMENTS = {
     "audit": ["resnet18", "--data", "photos"],
     "attend": ["runs/classification/001", "a.png"],
     "bench": ["--list"],
+    "collapse": ["runs/classification/001"],
     "convert": ["--list"],
     "cost": ["resnet50"],
     "data": ["make", "scenes", "--task", "detection"],

@@ -21,6 +21,9 @@ VERBS = {
     "audit": Verb("gcnet.study.audit_cli", "train", "how much the attention of a network depends on the query"),
     "attend": Verb("gcnet.study.attend_cli", "train", "where the blocks of a network look in pictures, as a figure"),
     "bench": Verb("gcnet.benchmarks.cli", "models", "time the blocks against other libraries' on this machine"),
+    "collapse": Verb(
+        "gcnet.study.collapse_cli", "train", "non-local blocks of a run as cheap ones, where the query does not matter"
+    ),
     "convert": Verb("gcnet.checkpoints.cli", "models", "weights of other libraries as ours and back, with a report"),
     "cost": Verb("gcnet.analysis.cli", "models", "parameters and multiply-adds of a backbone with and without a block"),
     "data": Verb(

@@ -14,7 +14,7 @@ from gcnet.blocks.base import Block, format_option
 from gcnet.insertion.attach import check_unwrapped, host_modules, original_class, places_of
 from gcnet.insertion.match import path_matcher, strings
 from gcnet.insertion.report import table
-from gcnet.layouts import FOREIGN, Foreign, Key, Reading, qualified_name
+from gcnet.layouts import FOREIGN, Foreign, Key, qualified_name
 from gcnet.layouts.twin import difference, known, restore, twin
 
 _HOOKS = (
@@ -181,7 +181,9 @@ def swap(model: nn.Module, match: str | Iterable[str] | None = None) -> SwapRepo
             left.append(Left(paths, str(foreign), " ".join(str(reason).split())))
             continue
         size = sum(parameter.numel() for parameter in ours.parameters())
-        swapped.append(Swapped(paths, str(foreign), _call(foreign.block, reading), size, distance))
+        swapped.append(
+            Swapped(paths, str(foreign), call(foreign.block, reading.channels, reading.options), size, distance)
+        )
         pairs.append(_Pair(module, ours, reading.keys, tuple(_holder(model, path) for path in paths)))
     if not pairs:
         raise ValueError(f"nothing was swapped in this {type(model).__name__}:\n{_left_table(left)}")
@@ -229,20 +231,25 @@ def _check_replaceable(module: nn.Module, foreign: Foreign, paths: tuple[str, ..
     base: Any = next(cls for cls in type(module).__mro__ if qualified_name(cls) == foreign.name)
     if type(module).forward is not base.forward:
         raise ValueError(f"its class {original_class(module).__name__} has a forward of its own")
+    check_bare(module)
+    if any(owners[id(parameter)] > 1 for parameter in module.parameters()):
+        raise ValueError("it shares parameters with another module")
+
+
+def check_bare(module: nn.Module) -> None:
+    """Raise ValueError if a module has what would be lost with it: hooks, a patched forward."""
     for part in module.modules():
         if "forward" in vars(part) or any(getattr(part, hooks) for hooks in _HOOKS):
             raise ValueError("it has hooks or a patched forward, which would be lost; remove them first")
     if any(parameter._backward_hooks for parameter in module.parameters()):
         raise ValueError("a parameter has gradient hooks, which would be lost; remove them first")
-    if any(owners[id(parameter)] > 1 for parameter in module.parameters()):
-        raise ValueError("it shares parameters with another module")
 
 
-def _call(block: type[Block], reading: Reading) -> str:
-    """How the block is built, without options that are at their default."""
+def call(block: type[Block], channels: int, options: Mapping[str, Any]) -> str:
+    """How a block is built, without options that are at their default."""
     defaults = {name: parameter.default for name, parameter in inspect.signature(block).parameters.items()}
-    options = {name: value for name, value in reading.options.items() if value != defaults[name]}
-    return f"{block.__name__}({reading.channels}{''.join(f', {k}={format_option(v)}' for k, v in options.items())})"
+    given = {name: value for name, value in options.items() if value != defaults[name]}
+    return f"{block.__name__}({channels}{''.join(f', {k}={format_option(v)}' for k, v in given.items())})"
 
 
 def _holder(model: nn.Module, path: str) -> tuple[nn.Module, str]:

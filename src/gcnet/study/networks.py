@@ -13,7 +13,7 @@ from torchvision.transforms import InterpolationMode, v2
 
 import gcnet
 from gcnet.recipes.kinetics import kinetics_slow_only
-from gcnet.study.runs import open_run, run_of, subject_of
+from gcnet.study.runs import build_host, open_run, run_of, subject_of
 from gcnet.study.sight import by_detector, clip, cropped
 from gcnet.study.subject import Sight, Subject
 from gcnet.training.backbones import build_backbone, is_download, load_weights, read_weights
@@ -66,7 +66,7 @@ def open_file(name: str, *, size: int | None = None) -> Subject:
     run = run_of(path)
     if run and path.parent == run.absolute() / "checkpoints" and path.suffix == ".ckpt":
         return open_run(run, path.stem)
-    net: Any = gcnet.load(name)
+    net: Any = _load_of_run(name, run) if run else gcnet.load(name)
     if run:
         classes = tuple(read_checkpoint(checkpoint_path(run, "best"))["classes"])
         return subject_of(name, _on_device(net), run, load_config(run), classes)
@@ -76,6 +76,14 @@ def open_file(name: str, *, size: int | None = None) -> Subject:
         config = replace(kinetics_slow_only(Path(), block="none"), views="1x1", test_crop=size or SIDE)
         return Subject(name, _on_device(net), clip(config), net, kind="video")
     return Subject(name, _on_device(net), _cut(size or SIDE, SHOWN), net)
+
+
+def _load_of_run(name: str, run: Path) -> nn.Module:
+    """A file in the folder of a run, whose network may have no name that the file could give."""
+    try:
+        return gcnet.load(name)
+    except ValueError:
+        return gcnet.load(name, build_host(run))
 
 
 def _on_device(net: nn.Module) -> nn.Module:

@@ -57,6 +57,13 @@ def subject_of(name: str, net: nn.Module, run: Path, config: TrainingConfig, cla
     )
 
 
+def build_host(run: Path) -> nn.Module:
+    """The network of a run without its blocks, with random weights."""
+    saved = read_checkpoint(checkpoint_path(run, "best"))
+    plain = dataclasses.replace(load_config(run), weights=None, block="none", ratio=None, block_options=())
+    return open_experiment(plain, saved["classes"]).build_network()
+
+
 def run_of(path: Path) -> Path | None:
     """The run in whose folder a file lies, at any depth; None if in none.
 

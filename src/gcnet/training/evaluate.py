@@ -49,14 +49,10 @@ def evaluate(run: Path, config: TrainingConfig, checkpoint: str = "best") -> dic
         check_classes(experiment, saved["classes"], run)
         task = trained_task(experiment, saved)
         folder = new_run_folder(run / "evaluations") if is_first() else run
-        trainer = build_trainer(dataclasses.replace(config, loggers=(), ema=None), folder, [])
-        data = RunData(experiment)
-        scores = {
-            name: float(value) for name, value in trainer.validate(task, datamodule=data, verbose=False)[0].items()
-        }
-        if trainer.is_global_zero:
+        scores, broken = validate(experiment, task, folder)
+        if is_first():
             written = experiment.write_scores(folder, task)
-            content = {"checkpoint": checkpoint, "scores": scores, **written, "broken_samples": data.broken}
+            content = {"checkpoint": checkpoint, "scores": scores, **written, "broken_samples": broken}
             save_json(folder / "evaluation.json", {**content, "config": dataclasses.asdict(config)})
             print(experiment.summary)
             print("\n".join(f"{name} {value:.4f}" for name, value in scores.items()))
@@ -105,6 +101,31 @@ def predict(
             path = experiment.predict(task, inputs, out)
     print(f"predictions and pictures are in {out}")
     return path
+
+
+def validate(experiment: Experiment[Any, Any], task: Task, folder: Path) -> tuple[dict[str, float], list[str]]:
+    """Score a task on the validation samples of its experiment.
+
+    Args:
+        experiment: whose data is open.
+        task: with the network to score.
+        folder: where Lightning may write.
+
+    Returns:
+        The scores, and what was wrong with samples left out.
+
+    Example:
+        >>> from gcnet.training.run_folder import load_config
+        >>> run = Path("runs/classification/001")
+        >>> experiment = open_experiment(load_config(run))  # doctest: +SKIP
+        >>> task = trained_task(experiment, read_checkpoint(checkpoint_path(run, "best")))  # doctest: +SKIP
+        >>> validate(experiment, task, run)  # doctest: +SKIP
+        ({'val_loss': 0.21, 'val_top1': 0.953}, [])
+    """
+    trainer = build_trainer(dataclasses.replace(experiment.config, loggers=(), ema=None), folder, [])
+    data = RunData(experiment)
+    scores = trainer.validate(task, datamodule=data, verbose=False)[0]
+    return {name: float(value) for name, value in scores.items()}, data.broken
 
 
 def trained_task(experiment: Experiment[Any, Any], checkpoint: Any) -> Task:
