@@ -31,12 +31,15 @@ def test_version(capsys):
 
 
 ARGUMENTS = {
+    "audit": ["resnet18", "--data", "photos"],
+    "attend": ["runs/classification/001", "a.png"],
     "bench": ["--list"],
     "convert": ["--list"],
     "cost": ["resnet50"],
     "data": ["make", "scenes", "--task", "detection"],
     "demo": [],
     "evaluate": ["runs/classification/001"],
+    "explore": ["resnet18"],
     "export": ["resnet18", "out.pt2", "--to", "pt2"],
     "predict": ["runs/classification/001", "a.png"],
     "recipes": [],

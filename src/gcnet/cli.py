@@ -18,6 +18,8 @@ class Verb(NamedTuple):
 
 
 VERBS = {
+    "audit": Verb("gcnet.study.audit_cli", "train", "how much the attention of a network depends on the query"),
+    "attend": Verb("gcnet.study.attend_cli", "train", "where the blocks of a network look in pictures, as a figure"),
     "bench": Verb("gcnet.benchmarks.cli", "models", "time the blocks against other libraries' on this machine"),
     "convert": Verb("gcnet.checkpoints.cli", "models", "weights of other libraries as ours and back, with a report"),
     "cost": Verb("gcnet.analysis.cli", "models", "parameters and multiply-adds of a backbone with and without a block"),
@@ -26,6 +28,7 @@ VERBS = {
     ),
     "demo": Verb("gcnet.recipes.cli", "train", "train a plain and a GC network on context scenes and compare them"),
     "evaluate": Verb("gcnet.recipes.cli", "train", "score the network of a run again, on its data or on other"),
+    "explore": Verb("gcnet.explorer.cli", "explorer", "see attention on a web page: gcnet explore MODEL [MODEL2]"),
     "export": Verb(
         "gcnet.export.cli", "export", "a model as ONNX, torch.export or AOTInductor program, compared with eager"
     ),

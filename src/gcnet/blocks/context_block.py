@@ -141,7 +141,7 @@ class ContextBlock(Block):
 
 
 def transform_weights(transform: nn.Sequential | None) -> Transform | None:
-    """Weights of a transform with 4-D shapes as the op takes them; None for a transform that is not there."""
+    """The published layers as the op takes them."""
     if transform is None:
         return None
     layers: Any = transform

@@ -2,49 +2,115 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import torch
-from PIL import Image
-from torch import Tensor
-from torchvision.transforms import v2
+from torch import nn
+from torchvision import models
+from torchvision.transforms import InterpolationMode, v2
 
 import gcnet
-from gcnet.study.subject import Subject, View
-from gcnet.training.backbones import build_backbone
-from gcnet.training.images import MEAN, STD, read_image
+from gcnet.recipes.kinetics import kinetics_slow_only
+from gcnet.study.runs import open_run, run_of, subject_of
+from gcnet.study.sight import by_detector, clip, cropped
+from gcnet.study.subject import Sight, Subject
+from gcnet.training.backbones import build_backbone, is_download, load_weights, read_weights
+from gcnet.training.checkpointing import checkpoint_path, read_checkpoint
+from gcnet.training.images import MEAN, STD
+from gcnet.training.network import check_runs
+from gcnet.training.run_folder import load_config
+
+CLASSES = 1000  # of a network by name: those of ImageNet
+SIDE, SHOWN = (
+    224,
+    7 / 8,
+)  # of a network that does not say: side of the input, and the share of the shorter side it shows
 
 
-def open_network(name: str, *, weights: str | None = None, size: int | None = None) -> Subject:
-    """A network by the name of its factory, or out of a file that :func:`gcnet.load` reads.
+def open_name(name: str, *, weights: str | None = None, size: int | None = None) -> Subject:
+    """A classifier of torchvision or timm, with pictures cut and normalised as it was published.
+
+    Args:
+        name: ``"resnet18"``, ``"torchvision:NAME"`` or ``"timm:NAME"``.
+        weights: None for random ones, ``"pretrained"`` or ``"pretrained:TAG"`` to download them, or a file.
+        size: side of the input; None for the published one.
 
     Raises:
-        ValueError: no such network or file.
+        ValueError: no such network or weights; a size it does not take.
     """
-    net = gcnet.load(name) if Path(name).suffix else build_backbone(name, 1000, weights)
-    net.eval()
-    side = size or 224
-    transform = v2.Compose(
-        [
-            v2.Resize(side),
-            v2.CenterCrop(side),
-            v2.ToImage(),
-            v2.ToDtype(torch.float32, scale=True),
-            v2.Normalize(MEAN, STD),
-        ]
-    )
-
-    def see(source: Path | Image.Image) -> View:
-        picture = source if isinstance(source, Image.Image) else read_image(source)
-        inputs = transform(picture)
-        return View(getattr(source, "name", "picture"), inputs, denormalised(inputs, MEAN, STD))
-
-    return Subject(name, net, see, net)
+    net = build_backbone(name, CLASSES, weights if is_download(weights) else None)
+    if weights is not None and not is_download(weights):
+        load_weights(net, read_weights(weights), source=weights)
+    classes: tuple[str, ...] = ()
+    if is_download(weights) and not hasattr(net, "pretrained_cfg"):
+        classes = tuple(models.get_model_weights(name.rpartition(":")[2]).DEFAULT.meta["categories"])
+    if size is not None:
+        check_runs(net, (1, 3, size, size), f"size={size}")
+    see = _published_sight(net, name, size)
+    return Subject(name, _on_device(net), see, net, classes=classes, trained=weights is not None)
 
 
-def denormalised(inputs: Tensor, mean: Sequence[float], std: Sequence[float]) -> Tensor:
-    """What a network takes, [3, ...], as uint8 to look at."""
-    shape = (3, *(1,) * (inputs.dim() - 1))
-    values = inputs * torch.tensor(std).view(shape) + torch.tensor(mean).view(shape)
-    return (values * 255).round().clamp(0, 255).to(torch.uint8)
+def open_file(name: str, *, size: int | None = None) -> Subject:
+    """A network out of a file or address that :func:`gcnet.load` reads.
+
+    Args:
+        name: of the file. One within the folder of a run sees pictures as the run does.
+        size: side of the input elsewhere, by default 224; a detector scales pictures itself.
+
+    Raises:
+        ValueError: a file that cannot be read, or of a part of a network.
+    """
+    path = Path(name)
+    run = run_of(path)
+    if run and path.parent == run.absolute() / "checkpoints" and path.suffix == ".ckpt":
+        return open_run(run, path.stem)
+    net: Any = gcnet.load(name)
+    if run:
+        classes = tuple(read_checkpoint(checkpoint_path(run, "best"))["classes"])
+        return subject_of(name, _on_device(net), run, load_config(run), classes)
+    if hasattr(net, "transform") and hasattr(net, "backbone"):
+        return Subject(name, _on_device(net), by_detector(net), net.backbone)
+    if any(isinstance(module, nn.Conv3d) for module in net.modules()):
+        config = replace(kinetics_slow_only(Path(), block="none"), views="1x1", test_crop=size or SIDE)
+        return Subject(name, _on_device(net), clip(config), net, kind="video")
+    return Subject(name, _on_device(net), _cut(size or SIDE, SHOWN), net)
+
+
+def _on_device(net: nn.Module) -> nn.Module:
+    return net.eval().to("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def _published_sight(net: Any, name: str, size: int | None) -> Sight:
+    if hasattr(net, "pretrained_cfg"):
+        from timm.data import resolve_model_data_config
+
+        published = resolve_model_data_config(net)
+        scaling = InterpolationMode(published["interpolation"])
+        side = size or published["input_size"][-1]
+        return _cut(side, published["crop_pct"], published["mean"], published["std"], scaling)
+    try:
+        published = models.get_model_weights(name.rpartition(":")[2]).DEFAULT.transforms()
+    except ValueError:
+        return _cut(size or SIDE, SHOWN)
+    side = published.crop_size[0]
+    return _cut(size or side, side / published.resize_size[0], published.mean, published.std, published.interpolation)
+
+
+def _cut(
+    side: int,
+    share: float,
+    mean: Any = MEAN,
+    std: Any = STD,
+    scaling: InterpolationMode = InterpolationMode.BILINEAR,
+) -> Sight:
+    """The centre of a picture, ``share`` of its shorter side, as a square of ``side`` pixels."""
+    steps = [
+        v2.Resize(max(side, round(side / share)), interpolation=scaling),
+        v2.CenterCrop(side),
+        v2.ToImage(),
+        v2.ToDtype(torch.float32, scale=True),
+        v2.Normalize(list(mean), list(std)),
+    ]
+    return cropped(v2.Compose(steps), mean, std)

@@ -29,6 +29,8 @@ def find_pictures(subject: Subject, data: Path, most: int | None = None) -> list
     """
     if data.is_file():
         return [data]
+    if not data.exists():
+        raise FileNotFoundError(f"data={data}: no such file or folder")
     suffixes = IMAGES if subject.kind == "image" else VIDEOS
     for name in (*VALIDATION, "."):
         files = files_below(data / name, suffixes) if (data / name).is_dir() else []

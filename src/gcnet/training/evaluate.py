@@ -108,7 +108,15 @@ def predict(
 
 
 def trained_task(experiment: Experiment[Any, Any], checkpoint: Any) -> Task:
-    """The task with the weights of a checkpoint, in eval mode."""
+    """The task of a run with the weights of a checkpoint, in eval mode.
+
+    Raises:
+        ValueError: weights of another network than the configuration says.
+
+    Example:
+        >>> saved = read_checkpoint(checkpoint_path(Path("runs/classification/001")))  # doctest: +SKIP
+        >>> trained_task(experiment, saved).net  # doctest: +SKIP
+    """
     with redirect_stdout(io.StringIO()):  # where blocks went was said when they were trained
         task = experiment.build_task(experiment.build_network())
     try:

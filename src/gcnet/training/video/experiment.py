@@ -23,7 +23,7 @@ from gcnet.training.video.clips import TrainingClips, VideoViews, read_views
 from gcnet.training.video.config import VideoConfig
 from gcnet.training.video.decoding import choose_decoder, scan
 from gcnet.training.video.networks import video_network
-from gcnet.training.video.pictures import strip, watch
+from gcnet.training.video.pictures import strip
 from gcnet.training.video.task import VideoTask
 from gcnet.training.video.video_folder import SUFFIXES, check_videos, find_videos
 from gcnet.training.video.views import Views
@@ -122,7 +122,7 @@ class VideoExperiment(Experiment[VideoConfig, VideoTask]):
         classes = likeliest(probabilities, self.classes)
         middle = views[len(views) // 2]
         title = f"{path.name}: {classes[0]['class']}  {classes[0]['probability']:.0%}"
-        strip(picture, middle, watch(task.net, task.normalised(middle)), f"{title}, is {truth}" if truth else title)
+        strip(picture, task.net, task.normalised(middle), middle, f"{title}, is {truth}" if truth else title)
         return {"file": str(path), "frames": len(video), "missing_frames": video.missing, "classes": classes}
 
 

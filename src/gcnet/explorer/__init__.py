@@ -1,0 +1,1 @@
+"""The attention of a network on a local web page."""
