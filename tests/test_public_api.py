@@ -22,6 +22,7 @@ MODULES = (
     "gcnet.analysis",
     "gcnet.analysis.audit",
     "gcnet.analysis.bootstrap",
+    "gcnet.analysis.capture",
     "gcnet.analysis.query_dependence",
     "gcnet.analysis.queries",
     "gcnet.analysis.figures",
