@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from math import prod
 from typing import Any
@@ -15,6 +14,7 @@ from gcnet.analysis.capture import Captured, capture
 from gcnet.analysis.collapse.merge import Pooled, pooled_output
 from gcnet.analysis.query_dependence import CHUNK, CosineDistance
 from gcnet.blocks import NonLocal
+from gcnet.insertion.state import evaluating
 
 #: One in so many images is not learned from, but judges.
 HELD_OUT = 5
@@ -136,15 +136,3 @@ def observe(
                 observed = seen.setdefault(path, Observed(blocks[path]))
                 observed.batches.extend(map(Batch.of, maps.calls(path)))
     return seen
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Every module in eval mode; afterwards each in the mode it had."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, flag in training.items():
-            module.training = flag
