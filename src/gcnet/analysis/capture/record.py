@@ -13,8 +13,10 @@ from torch import Tensor
 
 from gcnet.analysis.capture.queries import position_of
 
-#: Kinds of attention. The first two have one map for all queries.
-KINDS = ("global_context", "simplified_non_local", "non_local", "attention")
+#: Kinds of attention -> what figures and tables call them.
+KINDS = {"global_context": "GC", "simplified_non_local": "SNL", "non_local": "NL", "attention": "attention"}
+#: Those with one map for all queries.
+POOLED = ("global_context", "simplified_non_local")
 
 
 class Source(Protocol):
@@ -78,7 +80,7 @@ class Captured:
     @property
     def pooled(self) -> bool:
         """Whether one map serves all queries."""
-        return self.kind in ("global_context", "simplified_non_local")
+        return self.kind in POOLED
 
     @property
     def softmax(self) -> bool:

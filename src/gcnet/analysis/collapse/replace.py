@@ -18,7 +18,6 @@ from gcnet.analysis.collapse.report import (
     LeftBlock,
     Pair,
     QueryDependentError,
-    format_interval,
     put,
 )
 from gcnet.blocks import NonLocal
@@ -187,9 +186,9 @@ def _excess(attention: Interval, variation: Interval, threshold: float, toleranc
     """What speaks against collapsing a block; empty if nothing does."""
     parts = []
     if _upper(attention) > threshold:
-        parts.append(f"cosine distance {format_interval(attention)} of its attention is above threshold={threshold:g}")
+        parts.append(f"cosine distance {attention} of its attention is above threshold={threshold:g}")
     if _upper(variation) > tolerance:
-        parts.append(f"share {format_interval(variation)} of its output that varies is above tolerance={tolerance:g}")
+        parts.append(f"share {variation} of its output that varies is above tolerance={tolerance:g}")
     return " and ".join(parts)
 
 

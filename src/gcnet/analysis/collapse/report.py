@@ -94,8 +94,8 @@ class CollapseReport:
             (
                 block.path,
                 block.now,
-                format_interval(block.attention),
-                format_interval(block.variation),
+                str(block.attention),
+                str(block.variation),
                 f"{block.merged:.3f}",
                 f"{block.error:.3f}",
                 f"{with_unit(block.params_before)} -> {with_unit(block.params)}",
@@ -139,10 +139,3 @@ def put(holders: tuple[tuple[nn.Module, str], ...], block: nn.Module) -> None:
     """Make ``block`` the child that its holders have under these names."""
     for holder, name in holders:
         holder._modules[name] = block
-
-
-def format_interval(interval: Interval) -> str:
-    """``"0.012 [0.010, 0.015]"``."""
-    if interval.low is None:
-        return f"{interval.mean:.3f}"
-    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"
