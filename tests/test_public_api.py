@@ -24,7 +24,6 @@ MODULES = (
     "gcnet.analysis.bootstrap",
     "gcnet.analysis.capture",
     "gcnet.analysis.query_dependence",
-    "gcnet.analysis.queries",
     "gcnet.analysis.figures",
     "gcnet.models",
     "gcnet.checkpoints.load",

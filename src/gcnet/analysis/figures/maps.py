@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gcnet.analysis.capture import Captured
-from gcnet.analysis.queries import Point
+from gcnet.analysis.figures.points import Point
 from gcnet.blocks.base import check_choice
 
 LEAST = 4  # rows and columns of a map that can be looked at

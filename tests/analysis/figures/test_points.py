@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from gcnet.analysis.queries import cell_of, choose_points, parse_points
+from gcnet.analysis.figures.points import cell_of, choose_points, parse_points
 
 
 def test_pixels_are_met_at_their_centre():
