@@ -279,7 +279,7 @@ def test_records_say_what_they_are():
     assert isinstance(maps, Maps)
     assert repr(record) == (
         "Captured(path='0', kind='non_local', size=(5, 4), key_size=(5, 4), heads=1, prefix=0, key_prefix=0, "
-        "windows=1, queries=None)"
+        "key_stride=(1, 1), windows=1, queries=None)"
     )
     assert record.softmax
     assert not record.pooled

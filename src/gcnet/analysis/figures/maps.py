@@ -24,8 +24,7 @@ class AttentionMap:
     Attributes:
         weights: [H', W'] or [T', H', W'], relative to uniform: weight times number of keys, 1 where all are alike.
         keys: number of keys, tokens before those of the picture included.
-        reach: share of each axis that the keys cover; below 1 where sub-sampling leaves a rest over. It follows from
-            the smallest window that gives so many keys, which is the right one for windows of 2.
+        reach: share of each axis that the keys cover; below 1 where sub-sampling leaves a rest over.
         softmax: whether the weights of all keys are shares of one whole.
     """
 
@@ -156,10 +155,4 @@ def _problem(seen: Captured) -> str | None:
 
 def _map(seen: Captured, row: Tensor) -> AttentionMap:
     weights = row[len(row) - prod(seen.key_size) :].view(seen.key_size) * len(row)
-    reach = tuple(_reach(extent, keys) for extent, keys in zip(seen.size, seen.key_size, strict=True))
-    return AttentionMap(weights, len(row), reach, seen.softmax)
-
-
-def _reach(extent: int, keys: int) -> float:
-    window = extent // (keys + 1) + 1
-    return min(1.0, keys * window / extent)
+    return AttentionMap(weights, len(row), seen.reach, seen.softmax)
