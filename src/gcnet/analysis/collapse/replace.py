@@ -24,7 +24,7 @@ from gcnet.blocks import NonLocal
 from gcnet.blocks.base import Block, check_choice
 from gcnet.insertion.attach import check_unwrapped
 from gcnet.insertion.match import path_matcher
-from gcnet.insertion.swap import call, check_bare
+from gcnet.insertion.swap import block_call, check_bare
 from gcnet.models.sameness import block_paths
 
 #: Defaults: average cosine distance between the rows of a map, and share of the output that varies with the query.
@@ -115,7 +115,7 @@ def collapse(
         merged = merged_block(learned, judged, to, ratio, kept)
         built = distilled(merged, learned, judged, distill, seed=seed) if distill else merged
         errors = judged.error_of(merged), judged.error_of(built)
-        now = call(type(built), built.channels, built.specification.options)
+        now = block_call(type(built), built.channels, built.specification.options)
         sizes = parameter_count(observed.block), parameter_count(built)
         collapsed.append(CollapsedBlock(path, now, attention, variation, *errors, *sizes, bool(excess)))
         pairs.append(Pair(observed.block, _at_home(built, observed.block), _holders(model, observed.block)))
