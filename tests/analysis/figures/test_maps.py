@@ -132,7 +132,7 @@ def test_maps_that_lie_over_no_picture_are_passed_over():
     assert choose_block(maps) == "2"
     with pytest.raises(ValueError, match=r"blocks.1.attn: attends within 4 windows of 4 x 4, and .* choose another"):
         query_maps(maps["windows"], [(0.5, 0.5)])
-    with pytest.raises(ValueError, match=r"its tokens lie on no grid that is known, and .* choose another"):
+    with pytest.raises(ValueError, match=r"attends over tokens on no grid that is known, and .* choose another"):
         mean_map(maps["tokens"])
 
 

@@ -9,8 +9,10 @@ import torch
 from torch import Tensor
 
 from gcnet.analysis.capture import KINDS, Captured
+from gcnet.analysis.capture.queries import cell_of
 from gcnet.analysis.figures.maps import AttentionMap, mean_map, query_maps
-from gcnet.analysis.figures.points import Point, cell_of, choose_points, parse_points
+from gcnet.analysis.figures.points import Point, choose_points, parse_points
+from gcnet.analysis.spread import attention_spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -81,7 +83,7 @@ def _sizes(seen: AttentionMap) -> dict[str, float | None]:
     shares = seen.weights.flatten() / seen.keys
     if not seen.softmax or not shares.any():  # as of a query that a mask leaves nothing
         return {"positions": len(shares), "effective_positions": None, "share_in_picture": None}
-    effective = float(torch.special.entr(shares / shares.sum()).sum().exp())
+    effective = float(attention_spread(shares[None])) * len(shares)
     return {"positions": len(shares), "effective_positions": effective, "share_in_picture": float(shares.sum())}
 
 

@@ -10,8 +10,8 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from gcnet.analysis.capture.queries import cell_of
 from gcnet.analysis.figures.maps import AttentionMap
-from gcnet.analysis.figures.points import cell_of
 from gcnet.analysis.figures.rows import AttentionRow, Panel
 from gcnet.analysis.figures.sheet import Sheet, common_norm, mark, overlay, room, show
 
