@@ -10,14 +10,13 @@ import gcnet
 
 ROOT = Path(gcnet.__file__).parent
 LEVELS = (
-    "files",
-    "ops",
+    "files ops",
     "blocks",
     "layouts",
     "insertion",
     "models",
-    "analysis benchmarks checkpoints export",
-    "training",
+    "analysis checkpoints",
+    "benchmarks export training",
     "recipes study",
     "explorer",
 )
