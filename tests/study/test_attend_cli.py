@@ -14,17 +14,15 @@ pytest.importorskip("tyro")
 pytest.importorskip("lightning")
 
 from gcnet.study.attend_cli import attend
-from tests.study.saved_runs import save_run
-from tests.study.test_subject import photos
-from tests.training.video.files import write_video
+from tests.study.saved_runs import photo_config, save_run
+from tests.training.video.files import moving_bar, write_video
 from tests.training.video.settings import settings as video
-from tests.training.video.test_experiment import _moving
 
 
 @pytest.fixture(scope="module")
 def run(tmp_path_factory):
     folder = tmp_path_factory.mktemp("runs") / "nl"
-    save_run(folder, photos(folder.parent, image_size=128))
+    save_run(folder, photo_config(folder.parent, image_size=128))
     return folder
 
 
@@ -77,7 +75,7 @@ def test_numbers_are_those_of_the_block(run, pictures, tmp_path, capsys):
 
 
 def test_another_model_beside(run, pictures, tmp_path, capsys):
-    gc = dataclasses.replace(photos(tmp_path, image_size=128), block="gc", ratio=1 / 4, block_options=())
+    gc = dataclasses.replace(photo_config(tmp_path, image_size=128), block="gc", ratio=1 / 4, block_options=())
     save_run(tmp_path / "gc", gc)
     words = [pictures / "0.png", "--out", tmp_path / "a.svg"]
     report = reported([run, *words, "--beside", tmp_path / "gc"], capsys)
@@ -89,7 +87,7 @@ def test_another_model_beside(run, pictures, tmp_path, capsys):
 
 def test_a_strip_of_a_video(tmp_path, capsys):
     save_run(tmp_path / "run", video(tmp_path, block="nl", ratio=1 / 2))
-    path = write_video(tmp_path / "a.mp4", _moving(1, 0))
+    path = write_video(tmp_path / "a.mp4", moving_bar(1, 0))
     report = reported([tmp_path / "run", path, "--queries", "1,8,8", "--out", tmp_path / "a.png"], capsys)
     (query,) = report["pictures"][0]["queries"]
     assert query["query"] == {"t": 1, "y": 8, "x": 8}

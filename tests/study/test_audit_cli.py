@@ -11,8 +11,7 @@ pytest.importorskip("lightning")
 from gcnet.analysis.audit import Audit, audit
 from gcnet.cli import main
 from gcnet.study.subject import open_subject
-from tests.study.saved_runs import save_run
-from tests.study.test_subject import photos
+from tests.study.saved_runs import photo_config, save_run
 
 
 @pytest.fixture
@@ -29,7 +28,7 @@ def pictures(tmp_path):
 
 @pytest.fixture
 def run(tmp_path, pictures):
-    save_run(tmp_path / "run", photos(pictures))
+    save_run(tmp_path / "run", photo_config(pictures))
     return tmp_path / "run"
 
 

@@ -20,8 +20,7 @@ from gcnet.training.scenes.compose import SceneSettings
 from gcnet.training.scenes.detection import DetectionScenes
 from gcnet.training.scenes.make import make_scenes
 from gcnet.training.scenes.video import VideoScenes
-from tests.study.saved_runs import save_run
-from tests.study.test_subject import photos
+from tests.study.saved_runs import photo_config, save_run
 from tests.training.classification.photos import write_folder
 from tests.training.detection.configs import config as detection
 
@@ -40,7 +39,7 @@ def run(tmp_path):
     """A classifier with a block whose query is a bias alone."""
     for part in ("train", "val"):
         write_folder(tmp_path / "photos" / part, count=6)
-    config = dataclasses.replace(photos(tmp_path / "photos"), block_options=(), **SMALL)
+    config = dataclasses.replace(photo_config(tmp_path / "photos"), block_options=(), **SMALL)
     save_run(tmp_path / "run", config, ("blue", "red"))
     change(tmp_path / "run", lambda name, value: torch.zeros_like(value) if "query.weight" in name else value)
     return tmp_path / "run"
@@ -133,7 +132,7 @@ def test_mistakes_are_one_line(run, arguments, message, capsys):
 
 def test_a_run_without_non_local_blocks(tmp_path, capsys):
     write_folder(tmp_path / "photos", count=6)
-    config = dataclasses.replace(photos(tmp_path / "photos"), block="gc", block_options=(), **SMALL)
+    config = dataclasses.replace(photo_config(tmp_path / "photos"), block="gc", block_options=(), **SMALL)
     save_run(tmp_path / "run", config, ("blue", "red"))
     assert main(["collapse", str(tmp_path / "run")]) == 2
     assert "has no non-local block, its blocks are GlobalContext" in capsys.readouterr().err

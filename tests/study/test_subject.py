@@ -10,26 +10,13 @@ from PIL import Image
 pytest.importorskip("lightning")
 
 import gcnet
-from gcnet.recipes.classification import classification
 from gcnet.recipes.scenes_segmentation import scenes_segmentation
 from gcnet.study.subject import open_subject
 from gcnet.training.loading import BrokenSample
-from tests.study.saved_runs import save_run
+from tests.study.saved_runs import photo_config, save_run
 from tests.training.detection.configs import config as detection
-from tests.training.video.files import write_video
+from tests.training.video.files import moving_bar, write_video
 from tests.training.video.settings import settings as video
-from tests.training.video.test_experiment import _moving
-
-
-def photos(folder, **fields):
-    options = {"backbone": "timm:test_resnet", "image_size": 32, "block": "nl", "ratio": None, "stages": (), **fields}
-    return dataclasses.replace(
-        classification(folder),
-        match=("layer3.0",),
-        position="after_block",
-        block_options=("pairwise=gaussian",),
-        **options,
-    )
 
 
 @pytest.fixture
@@ -40,7 +27,7 @@ def image(tmp_path):
 
 
 def test_a_classifier_sees_pictures_as_in_its_validation(tmp_path, image):
-    net = save_run(tmp_path / "run", photos(tmp_path))
+    net = save_run(tmp_path / "run", photo_config(tmp_path))
     subject = open_subject(str(tmp_path / "run"))
     assert (subject.kind, subject.classes, subject.data) == ("image", ("cat", "dog"), tmp_path)
     view = subject.see(image)
@@ -80,7 +67,7 @@ def test_a_detector_shows_what_it_pads_and_runs_its_backbone_only(tmp_path):
 def test_a_video_classifier_sees_the_middle_view(tmp_path):
     save_run(tmp_path / "run", video(tmp_path))
     subject = open_subject(str(tmp_path / "run"))
-    path = write_video(tmp_path / "bar.mp4", _moving(1, 0), size=(32, 24))
+    path = write_video(tmp_path / "bar.mp4", moving_bar(1, 0), size=(32, 24))
     view = subject.see(path)
     assert subject.kind == "video"
     assert view.picture.shape == view.input.shape
@@ -91,7 +78,7 @@ def test_a_video_classifier_sees_the_middle_view(tmp_path):
 
 
 def test_a_file_in_the_folder_of_a_run_is_seen_as_the_run_is(tmp_path, image):
-    save_run(tmp_path / "run", photos(tmp_path))
+    save_run(tmp_path / "run", photo_config(tmp_path))
     subject = open_subject(str(tmp_path / "run"))
     (tmp_path / "run" / "collapsed").mkdir()
     path = gcnet.save(subject.net, tmp_path / "run" / "collapsed" / "model.safetensors")
@@ -174,7 +161,7 @@ def test_names_with_downloaded_weights_know_their_classes(monkeypatch):
 )
 def test_errors(tmp_path, monkeypatch, name, options, message):
     monkeypatch.chdir(tmp_path)
-    save_run(Path("run"), photos(tmp_path))
+    save_run(Path("run"), photo_config(tmp_path))
     Path("empty").mkdir()
     with pytest.raises((ValueError, FileNotFoundError), match=message):
         open_subject(name, **options)

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from gcnet.analysis.audit import audit
-from tests.analysis.test_query_dependence import pairs_cosine, pairs_divergence
+from tests.analysis.pairs import pairs_cosine, pairs_divergence
 
 timm = pytest.importorskip("timm")
 

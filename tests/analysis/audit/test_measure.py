@@ -11,7 +11,7 @@ from gcnet import GlobalContext, NonLocal, SimplifiedNonLocal
 from gcnet.analysis.audit import Audit, BlockAudit, Interval, audit
 from gcnet.analysis.spread import attention_spread
 from gcnet.ops.affinity import PAIRWISE
-from tests.analysis.test_query_dependence import pairs_cosine, pairs_divergence
+from tests.analysis.pairs import pairs_cosine, pairs_divergence
 
 
 def perturbed(model):

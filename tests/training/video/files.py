@@ -49,6 +49,16 @@ def write_video(
     return path
 
 
+def moving_bar(direction: int, seed: int, frames: int = 12) -> np.ndarray:
+    """A bright bar that moves to the right (1) or to the left (-1) from somewhere."""
+    start = int(np.random.default_rng(seed).integers(0, 32))
+    video = np.full((frames, 24, 32, 3), 20, np.uint8)
+    for time in range(frames):
+        columns = (start + direction * 2 * time + np.arange(5)) % 32
+        video[time, :, columns] = 230
+    return video
+
+
 def write_sound(path: Path) -> Path:
     """A file without pictures."""
     with av.open(path, "w") as file:

@@ -1,7 +1,6 @@
 import dataclasses
 import json
 
-import numpy as np
 import pytest
 
 from gcnet.training.evaluate import evaluate, predict
@@ -9,18 +8,8 @@ from gcnet.training.loading import BrokenSample
 from gcnet.training.run import train
 from gcnet.training.run_folder import load_config
 from gcnet.training.video.experiment import VideoExperiment
-from tests.training.video.files import cut, write_sound, write_video
+from tests.training.video.files import cut, moving_bar, write_sound, write_video
 from tests.training.video.settings import settings
-
-
-def _moving(direction: int, seed: int, frames: int = 12) -> np.ndarray:
-    """A bright bar that moves to the right (1) or to the left (-1) from somewhere."""
-    start = int(np.random.default_rng(seed).integers(0, 32))
-    video = np.full((frames, 24, 32, 3), 20, np.uint8)
-    for time in range(frames):
-        columns = (start + direction * 2 * time + np.arange(5)) % 32
-        video[time, :, columns] = 230
-    return video
 
 
 @pytest.fixture(scope="module")
@@ -29,7 +18,7 @@ def data(tmp_path_factory):
     for name, direction in (("left", -1), ("right", 1)):
         for index in range(6):
             path = root / ("train" if index < 4 else "val") / name / f"{index}.mp4"
-            write_video(path, _moving(direction, index), size=(32, 24))
+            write_video(path, moving_bar(direction, index), size=(32, 24))
     return root
 
 
@@ -57,7 +46,7 @@ def test_more_views_in_the_evaluation(data, run, capsys):
 
 
 def test_predictions(data, run, tmp_path):
-    short = cut(write_video(tmp_path / "in" / "short.mkv", _moving(1, 0, 30), size=(32, 24)), 0.6)
+    short = cut(write_video(tmp_path / "in" / "short.mkv", moving_bar(1, 0, 30), size=(32, 24)), 0.6)
     path = predict(run, load_config(run), [data / "val" / "left", short], tmp_path / "out")
     found = json.loads(path.read_text())
     assert [entry["file"].rpartition("/")[2] for entry in found] == ["4.mp4", "5.mp4", "short.mkv"]
