@@ -73,7 +73,7 @@ def test_images_that_lie_elsewhere_are_counted(served, tmp_path, capsys):
         (["net", "a video"], "one sees images, the other videos"),
         (["a video"], "a folder of them"),
         (["net", "--port", "70000"], "port=70000 must lie between"),
-        (["net", "--host", "999.1.1.1"], "cannot listen there"),
+        (["net", "--host", "192.0.2.1"], "cannot listen there"),
     ],
 )
 def test_mistakes(served, capsys, words, message):
