@@ -106,7 +106,8 @@ def test_a_transformer_by_name_per_layer_and_head(pictures, tmp_path, monkeypatc
         (["resnet18", "--data", "{data}"], "attention"),
     ],
 )
-def test_mistakes_are_one_line(arguments, message, run, pictures, tmp_path, capsys):
+def test_mistakes_are_one_line(arguments, message, run, pictures, tmp_path, capsys, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     names = {"run": run, "tmp": tmp_path, "data": pictures}
     assert main(["audit", *(argument.format(**names) for argument in arguments)]) == 2
     out, err = capsys.readouterr()
