@@ -85,6 +85,8 @@ def public_methods(cls: type) -> Iterator[str]:
 def signature(value: object) -> str:
     if not callable(value) or getattr(value, "__init__", None) is nn.Module.__init__:
         return ""
+    if inspect.isclass(value) and issubclass(value, Exception):
+        return ""
     return str(inspect.signature(value))
 
 

@@ -103,6 +103,15 @@ class Observed:
         return Observed(self.block, learned), Observed(self.block, judged)
 
     @property
+    def idle(self) -> str:
+        """Why nothing can be learned from this block's attention; empty for a block that attends."""
+        if not any(bool(batch.energy.any()) for batch in self.batches):
+            return "its output is zero on all images, as at its start"
+        if not any(bool(batch.row.any()) for batch in self.batches):
+            return "its map is zero on all images, so that it adds the same everywhere"
+        return ""
+
+    @property
     def variation(self) -> Tensor:
         """||y_i - mean_i y_i|| / ||y_i|| of each image: the least error of a block with one output for all queries."""
         energy = self.of("energy")

@@ -50,10 +50,12 @@ def collapse(
 
     The network runs once over the data, in eval mode. A block is collapsed if the rows of its attention maps hardly
     differ (``threshold``) and its output hardly differs between positions (``tolerance``); both are averages over
-    images, and the upper end of their 95 % bootstrap interval counts. The one map of the new block is that of the
-    average query, or one fitted to the mean map of each image where that is closer; its transform is the old value,
-    output projection and BatchNorm of evaluation as one, which GC has at a low rank. New blocks have the device, dtype,
-    mode and ``requires_grad`` of the old ones.
+    images, and the upper end of their 95 % bootstrap interval counts. A block whose output, or whose map, is zero on
+    all images stays.
+
+    The one map of the new block is that of the average query, or one fitted to the mean map of each image where that is
+    closer; its transform is the old value, output projection and BatchNorm of evaluation as one, which GC has at a low
+    rank. New blocks have the device, dtype, mode and ``requires_grad`` of the old ones.
 
     Kept in memory are the inputs of the blocks: images x C x P numbers each.
 
@@ -108,6 +110,9 @@ def collapse(
             continue
         attention, variation = bootstrap(observed.of("distance")), bootstrap(observed.variation)
         excess = _excess(attention, variation, threshold, tolerance)
+        if observed.idle and not force:
+            left[path] = LeftBlock(path, observed.idle)
+            continue
         if excess and not force:
             left[path] = LeftBlock(path, excess, attention, variation)
             continue
@@ -117,7 +122,9 @@ def collapse(
         errors = judged.error_of(merged), judged.error_of(built)
         now = block_call(type(built), built.channels, built.specification.options)
         sizes = parameter_count(observed.block), parameter_count(built)
-        collapsed.append(CollapsedBlock(path, now, attention, variation, *errors, *sizes, bool(excess)))
+        collapsed.append(
+            CollapsedBlock(path, now, attention, variation, *errors, *sizes, bool(excess or observed.idle))
+        )
         pairs.append(Pair(observed.block, _at_home(built, observed.block), _holders(model, observed.block)))
     if not pairs:
         raise _refusal(left.values())

@@ -105,7 +105,7 @@ class CollapseReport:
         lines = [format_table(head, rows, left=2), *(f"left: {block.path}: {block.reason}" for block in self.left)]
         forced = [block.path for block in self if block.forced]
         if forced:
-            lines.append(f"forced, although the attention depends on the query: {', '.join(forced)}")
+            lines.append(f"forced, whatever the data say: {', '.join(forced)}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
