@@ -11,6 +11,8 @@ from playwright.sync_api import expect
 from gcnet.explorer.cli import listen
 from tests.explorer.networks import GRID, expected_map, make_subject, photo
 
+expect.set_options(timeout=30_000)  # milliseconds; as long as everything else of a page may take, on a busy machine
+
 
 @contextmanager
 def serving(app):
