@@ -23,10 +23,8 @@ from gcnet.training.network import check_runs
 from gcnet.training.run_folder import load_config
 
 CLASSES = 1000  # of a network by name: those of ImageNet
-SIDE, SHOWN = (
-    224,
-    7 / 8,
-)  # of a network that does not say: side of the input, and the share of the shorter side it shows
+SIDE = 224  # of the input, of a network that does not say
+SHOWN = 7 / 8  # share of the shorter side of a picture that it shows, likewise
 
 
 def open_name(name: str, *, weights: str | None = None, size: int | None = None) -> Subject:

@@ -64,6 +64,15 @@ class Captured:
         windows: windows per picture, where a layer attends within windows (Swin): its samples are windows then,
             and ``size`` that of one window.
         queries: indices of the positions whose queries were kept, None for all.
+
+    Example:
+        >>> import gcnet
+        >>> block = gcnet.NonLocal(8)
+        >>> with gcnet.capture(block) as maps:
+        ...     _ = block(torch.randn(2, 8, 5, 6))
+        >>> seen = maps[""]
+        >>> seen.map(seen.position(0.5, 0.5)).shape, seen.rows([0, 17]).shape
+        (torch.Size([5, 6]), torch.Size([2, 1, 2, 30]))
     """
 
     path: str
