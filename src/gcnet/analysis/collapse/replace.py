@@ -109,12 +109,9 @@ def collapse(
             left[path] = LeftBlock(path, "it does not run on this data")
             continue
         attention, variation = bootstrap(observed.of("distance")), bootstrap(observed.variation)
-        excess = _excess(attention, variation, threshold, tolerance)
-        if observed.idle and not force:
-            left[path] = LeftBlock(path, observed.idle)
-            continue
-        if excess and not force:
-            left[path] = LeftBlock(path, excess, attention, variation)
+        against = observed.idle or _excess(attention, variation, threshold, tolerance)
+        if against and not force:
+            left[path] = LeftBlock(path, against, *(() if observed.idle else (attention, variation)))
             continue
         learned, judged = observed.split()
         merged = merged_block(learned, judged, to, ratio, kept)
@@ -122,9 +119,7 @@ def collapse(
         errors = judged.error_of(merged), judged.error_of(built)
         now = block_call(type(built), built.channels, built.specification.options)
         sizes = parameter_count(observed.block), parameter_count(built)
-        collapsed.append(
-            CollapsedBlock(path, now, attention, variation, *errors, *sizes, bool(excess or observed.idle))
-        )
+        collapsed.append(CollapsedBlock(path, now, attention, variation, *errors, *sizes, bool(against)))
         pairs.append(Pair(observed.block, _at_home(built, observed.block), _holders(model, observed.block)))
     if not pairs:
         raise _refusal(left.values())
