@@ -136,6 +136,12 @@ def test_maps_that_lie_over_no_picture_are_passed_over():
         mean_map(maps["tokens"])
 
 
+def test_weights_that_are_not_finite_are_refused():
+    seen = seen_by(gcnet.NonLocal(4), torch.full((1, 4, 3, 3), torch.nan))
+    with pytest.raises(ValueError, match="its weights are infinite or NaN"):
+        mean_map(seen)
+
+
 @pytest.mark.parametrize("window", [2, 3, 4])
 @pytest.mark.parametrize("extent", [2, 3, 5, 7, 8, 13])
 def test_keys_cover_what_pooling_covers(extent, window):

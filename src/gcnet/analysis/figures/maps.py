@@ -98,7 +98,8 @@ def query_maps(
         head: of a transformer, from 0; by default the mean of all heads.
 
     Raises:
-        ValueError: no such head; attention within windows, or over tokens on no grid that is known.
+        ValueError: no such head; attention within windows, or over tokens on no grid that is known; weights that are
+            infinite or NaN.
 
     Example:
         >>> import gcnet
@@ -145,6 +146,8 @@ def _rows(seen: Captured, queries: Sequence[int], sample: int, head: int | None)
         raise ValueError(f"head={head}: {seen.path} has {heads}")
     with torch.no_grad():
         rows = seen.rows(queries)[sample].double().cpu()
+    if not rows.isfinite().all():
+        raise ValueError(f"{seen.path}: its weights are infinite or NaN")
     return rows.mean(0) if head is None else rows[head]
 
 
