@@ -160,6 +160,19 @@ def test_everything_is_reached_by_keyboard_and_has_a_name(opened):
         assert any(word in name for name in names), (word, names)
 
 
+def test_a_file_that_cannot_be_read_keeps_its_place_among_thumbnails(browser, tmp_path):
+    photo().save(tmp_path / "a.png")
+    (tmp_path / f"b{'long' * 40}.png").write_bytes(b"no image")
+    gallery = Gallery(tmp_path, sorted(tmp_path.iterdir()))
+    with serving(build_app([make_subject()], gallery)) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        settled(page)
+        page.wait_for_load_state("networkidle")
+        first, broken = (page.locator("#thumbnails button").nth(index).bounding_box() for index in (0, 1))
+        assert broken["width"] == first["width"] < 80
+
+
 def test_images_are_skipped_by_keyboard(opened):
     page = opened()
     page.locator("a, button, input, select").first.press("Enter")
