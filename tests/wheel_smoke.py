@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import venv
+import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
@@ -72,6 +73,15 @@ def borrow(site: Path) -> None:
             target.symlink_to(top)
 
 
+def check_pages(wheel: Path) -> None:
+    """The page of the explorer is there, whole."""
+    pages = {path.relative_to(ROOT / "src").as_posix() for path in ROOT.glob("src/gcnet/explorer/static/*")}
+    assert pages, "no pages in the source"
+    with zipfile.ZipFile(wheel) as archive:
+        missing = pages - set(archive.namelist())
+    assert not missing, missing
+
+
 def main() -> None:
     """Build, install, try."""
     with tempfile.TemporaryDirectory() as folder:
@@ -82,6 +92,7 @@ def main() -> None:
             stdout=subprocess.DEVNULL,
         )
         (wheel,) = dist.glob("*.whl")
+        check_pages(wheel)
         venv.create(home, with_pip=True)
         python = home / "bin" / "python"
         site = Path(

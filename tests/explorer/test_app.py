@@ -107,6 +107,15 @@ def test_windows_are_not_laid_over_the_picture():
         seen.row("1", 0)
 
 
+def test_a_link_of_another_site_opens_the_page(client):
+    assert client.get("/", headers={"sec-fetch-site": "cross-site", "sec-fetch-mode": "navigate"}).status_code == 200
+
+
+def test_pictures_count_as_memory():
+    done = passes.run_pass(make_subject(), see(photo(0)))
+    assert done.nbytes - sum(record.nbytes for record in done.maps.values()) == (4 + 1) * 3 * SIDE * SIDE
+
+
 def test_passes_are_bounded():
     known = Passes(make_subject(), most_bytes=1)
     kept = [known(name, lambda subject: see(photo(0))) for name in "aab"]
@@ -193,6 +202,9 @@ def test_files_outside_of_the_folder_are_out_of_reach(folder, tmp_path):
         ({"host": "[::1"}, "is not served"),
         ({"origin": "http://evil.example"}, "are not answered"),
         ({"origin": "null"}, "are not answered"),
+        ({"origin": "http://[::1"}, "are not answered"),
+        ({"sec-fetch-site": "cross-site", "sec-fetch-mode": "no-cors"}, "other sites"),
+        ({"sec-fetch-site": "same-site", "sec-fetch-mode": "no-cors"}, "other sites"),
     ],
 )
 def test_other_sites_are_refused(client, headers, words):

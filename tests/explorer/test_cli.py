@@ -73,7 +73,13 @@ def test_images_that_lie_elsewhere_are_counted(served, tmp_path, capsys):
         (["net", "a video"], "one sees images, the other videos"),
         (["a video"], "a folder of them"),
         (["net", "--port", "70000"], "port=70000 must lie between"),
+<<<<<<< HEAD
         (["net", "--host", "192.0.2.1"], "cannot listen there"),
+=======
+        (["net", "--host", "999.1.1.1"], "(no address of this machine); try 127.0.0.1"),
+        (["net", "--host", "."], "(no address of this machine); try 127.0.0.1"),
+        (["net", "--port", "0", "--host", "8.8.8.8"], "(no address of this machine); try 127.0.0.1"),
+>>>>>>> cold-explorer
     ],
 )
 def test_mistakes(served, capsys, words, message):
@@ -91,7 +97,7 @@ def test_a_port_in_use(served, capsys):
 
 def test_a_network_without_attention(capsys):
     assert cli.explore(["torchvision:resnet18", "--no-browser"]) == 2
-    assert "attention" in capsys.readouterr().err
+    assert "torchvision:resnet18: this ResNet has no attention" in capsys.readouterr().err
 
 
 def test_no_such_model(capsys):

@@ -1,5 +1,6 @@
 """The page in a browser: what is seen when the query moves, on a screen, on a phone, and what is said of bad files."""
 
+import dataclasses
 import shutil
 
 import numpy as np
@@ -157,6 +158,45 @@ def test_everything_is_reached_by_keyboard_and_has_a_name(opened):
         )
     for word in ("Side by side", "Drop an image", "a.png", "Model", "Block", "Query on a.png", "Map over image", "PNG"):
         assert any(word in name for name in names), (word, names)
+
+
+def test_a_file_that_cannot_be_read_keeps_its_place_among_thumbnails(browser, tmp_path):
+    photo().save(tmp_path / "a.png")
+    (tmp_path / f"b{'long' * 40}.png").write_bytes(b"no image")
+    gallery = Gallery(tmp_path, sorted(tmp_path.iterdir()))
+    with serving(build_app([make_subject()], gallery)) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        settled(page)
+        page.wait_for_load_state("networkidle")
+        first, broken = (page.locator("#thumbnails button").nth(index).bounding_box() for index in (0, 1))
+        assert broken["width"] == first["width"] < 80
+
+
+def test_images_are_skipped_by_keyboard(opened):
+    page = opened()
+    page.locator("a, button, input, select").first.press("Enter")
+    page.keyboard.press("Tab")
+    assert page.locator(".model select").evaluate("(select) => document.activeElement === select")
+
+
+def test_a_query_that_is_lost_is_told_until_another_is_answered(opened):
+    page = opened()
+    page.route("**/row?*", lambda route: route.fulfill(status=422, json={"error": "lost"}))
+    page.locator("canvas.query").click(position={"x": 5, "y": 5})
+    expect(page.locator("#alert")).to_contain_text("lost")
+    page.unroute("**/row?*")
+    click(page, 0.9, 0.9)
+    expect(page.locator("#alert")).to_be_hidden()
+
+
+def test_models_are_told_apart_by_the_ends_of_their_paths(browser):
+    names = ["/a/long/way/first/001", "/a/long/way/second/001"]
+    app = build_app([dataclasses.replace(make_subject(), name=name) for name in names], Gallery())
+    with serving(app) as address, browser.new_context() as context:
+        page = context.new_page()
+        page.goto(address)
+        assert page.locator(".model select").first.locator("option").all_inner_texts() == ["first/001", "second/001"]
 
 
 def test_two_models_side_by_side_share_the_query(opened):

@@ -1,5 +1,6 @@
 """Images that are given to the explorer: hostile ones are refused, odd ones are shown as training would see them."""
 
+import asyncio
 import io
 
 import numpy as np
@@ -31,8 +32,9 @@ from tests.explorer.networks import SIDE, make_subject, photo, see
         (encoded(photo(), "PNG", save_all=True, append_images=[photo(1)]), "an animation"),
         (encoded(Image.new("1", (8000, 7000))), "more than 50 million pixels (8000 x 7000)"),
         (encoded(Image.new("1", (20000, 20000))), "more than 50 million pixels"),
+        (encoded(Image.new("1", (1, 1_000_000))), "(1 x 1000000) is more than 20 times as long as wide"),
     ],
-    ids=["empty", "svg", "header", "truncated", "tiff", "gif", "apng", "large", "bomb"],
+    ids=["empty", "svg", "header", "truncated", "tiff", "gif", "apng", "large", "bomb", "thread"],
 )
 def test_hostile_uploads(client, content, words):
     refused(client.post("/api/images", params={"name": "x.png"}, content=content), 422, words)
@@ -44,6 +46,19 @@ def test_an_upload_that_is_too_long_is_not_read(client, monkeypatch):
     refused(client.post("/api/images", content=b"", headers={"content-length": "-1"}), 413, "20 MiB")
     monkeypatch.setattr("gcnet.explorer.app.MOST_BYTES", 3 * 2**20)
     refused(client.post("/api/images", content=(bytes(2**20) for _ in range(4))), 413, "3 MiB")
+
+
+def test_an_upload_that_breaks_off_is_no_failure(client):
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        sent.append(message)
+
+    sent, headers = [], [(b"host", b"localhost"), (b"content-length", b"9")]
+    scope = {"type": "http", "method": "POST", "path": "/api/images", "query_string": b"", "headers": headers}
+    asyncio.run(client.app(scope, receive, send))
+    assert sent[0]["status"] == 400
 
 
 def rotated():
@@ -63,7 +78,7 @@ def rotated():
         (encoded(photo(0).quantize()), False),
         (encoded(Image.fromarray(np.full((70, 80), 40000, np.uint16))), False),
         (encoded(photo(0), "WEBP", lossless=True), True),
-        (encoded(Image.new("RGB", (3, 500))), False),
+        (encoded(Image.new("RGB", (25, 500))), False),
     ],
     ids=["exif", "cmyk", "grey", "alpha", "palette", "16 bits", "webp", "narrow"],
 )

@@ -10,6 +10,7 @@ from fastapi import FastAPI, Request
 from fastapi.exceptions import RequestValidationError
 from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
+from starlette.requests import ClientDisconnect
 from starlette.responses import JSONResponse, Response
 from starlette.staticfiles import StaticFiles
 
@@ -103,6 +104,7 @@ def build_app(subjects: Sequence[Subject], gallery: Gallery, host: str = "127.0.
     app.add_exception_handler(HTTPException, _http)
     app.add_exception_handler(RequestValidationError, _invalid)
     app.add_exception_handler(Unknown, lambda _, error: _error(404, str(error)))
+    app.add_exception_handler(ClientDisconnect, lambda _, error: _error(400, "the upload broke off"))
     app.add_exception_handler(ValueError, lambda _, error: _error(422, str(error)))
     app.add_exception_handler(Exception, _failure)
     app.mount("/", StaticFiles(directory=str(files("gcnet.explorer") / "static"), html=True))

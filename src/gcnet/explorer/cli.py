@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import errno
 import ipaddress
+import os
 import socket
 import sys
 import webbrowser
@@ -86,7 +88,10 @@ def _open(name: str, arguments: Arguments) -> Subject:
         name, checkpoint=arguments.checkpoint, weights=arguments.weights or None, size=arguments.size
     )
     if subject.kind == "image":  # that there is attention to see is better known now than on the page
-        run_pass(subject, subject.see(Image.new("RGB", (256, 256))))
+        try:
+            run_pass(subject, subject.see(Image.new("RGB", (256, 256))))
+        except ValueError as error:
+            raise ValueError(f"{name}: {str(error).removeprefix(f'{name}: ')}") from error
     return subject
 
 
@@ -121,8 +126,11 @@ def listen(host: str, port: int) -> socket.socket:
         listening = socket.create_server(address[:2], family=family)
         listening.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         return listening
-    except OSError as error:
-        raise ValueError(f"host={host}, port={port}: cannot listen there ({error.strerror}); try --port 0") from error
+    except (OSError, UnicodeError) as error:
+        reason, other = "no address of this machine", "127.0.0.1"
+        if isinstance(error, OSError) and error.errno in (errno.EADDRINUSE, errno.EACCES):
+            reason, other = os.strerror(error.errno), "--port 0"
+        raise ValueError(f"host={host}, port={port}: cannot listen there ({reason}); try {other}") from error
 
 
 def _is_local(host: str) -> bool:

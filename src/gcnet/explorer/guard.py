@@ -60,8 +60,11 @@ class Guard:
             name = ""
         if name not in ("localhost", self.host.lower()) and not _is_address(name):
             return f"host {host!r} is not served; open the address that was printed at the start"
-        if origin is not None and urlsplit(origin).netloc != host:
+        if origin is not None and origin.partition("://")[2] != host:
             return f"requests of {origin!r} are not answered"
+        site, mode = headers.get("sec-fetch-site"), headers.get("sec-fetch-mode")
+        if site in ("cross-site", "same-site") and mode != "navigate":  # such as pictures, which name no origin
+            return "requests of other sites are not answered"
         return None
 
 

@@ -47,7 +47,7 @@ class Pass:
     @property
     def nbytes(self) -> int:
         """Bytes kept at present; queries and keys are added when a row is first asked for."""
-        return sum(record.nbytes for record in self.maps.values())
+        return self.view.input.nbytes + self.view.picture.nbytes + sum(record.nbytes for record in self.maps.values())
 
     def hidden(self, path: str) -> str | None:
         """Why the map of a block cannot be laid over the picture; None where it can."""

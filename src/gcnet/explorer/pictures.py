@@ -12,6 +12,7 @@ from gcnet.training.images import UNREADABLE, to_rgb
 
 MOST_BYTES = 20 * 2**20
 MOST_PIXELS = 50_000_000
+MOST_ELONGATED = 20  # long side to short: the short one is scaled up to what a network sees, and the long one with it
 FORMATS = ("JPEG", "PNG", "WEBP", "GIF", "BMP")  # of uploads
 _DECODING = BoundedSemaphore(2)  # pictures in memory at a time
 _MAY_MOVE = ("GIF", "PNG", "WEBP")  # a JPEG of several pictures holds one and previews of it
@@ -34,7 +35,7 @@ def read_picture(content: Path | bytes, name: str) -> Image.Image:
 
     Raises:
         Refused: not an image; of an upload also another format than ``FORMATS``, or an animation; more pixels than
-            ``MOST_PIXELS``; cannot be decoded.
+            ``MOST_PIXELS``; longer than ``MOST_ELONGATED`` times its short side; cannot be decoded.
 
     Example:
         >>> buffer = io.BytesIO()
@@ -57,6 +58,9 @@ def read_picture(content: Path | bytes, name: str) -> Image.Image:
     with picture:
         if picture.width * picture.height > MOST_PIXELS:
             raise _too_large(name, picture.size)
+        if max(picture.size) > MOST_ELONGATED * min(picture.size):
+            size = f"{picture.width} x {picture.height}"
+            raise Refused(f"{name} ({size}) is more than {MOST_ELONGATED} times as long as wide; crop it first")
         if uploaded and picture.format in _MAY_MOVE and getattr(picture, "is_animated", False):
             raise Refused(f"{name} is an animation; give one of its frames")
         try:

@@ -4,7 +4,7 @@ import { drawLegend, mapCanvas, Scale } from "./colours.js";
 import { Grid } from "./grid.js";
 import { fillNumbers } from "./numbers.js";
 import * as server from "./server.js";
-import { describeBlock, describeReading, number, percent } from "./words.js";
+import { describeBlock, describeReading, number, percent, shortNames } from "./words.js";
 
 export class Pane {
   constructor(app, model) {
@@ -18,7 +18,7 @@ export class Pane {
     this.heads = this.find(".head select");
     this.asked = this.find(".asked select");
     this.canvas = this.find("canvas.query");
-    this.models.replaceChildren(...app.models.map(({ name }, index) => new Option(name, index, false, index === model)));
+    this.models.replaceChildren(...shortNames(app.models.map(({ name }) => name)).map((name, index) => new Option(name, index, false, index === model)));
     this.find(".model").hidden = app.models.length < 2;
     this.models.addEventListener("change", () => this.changeModel(Number(this.models.value)));
     this.blocks.addEventListener("change", () => this.chooseBlock(this.blocks.value));
@@ -129,9 +129,14 @@ export class Pane {
       if (turn === this.turn && block === this.block) {
         [this.row, this.answered] = [row, wanted];
         this.paint();
+        if (this.lost) this.app.fail(undefined);
+        this.lost = false;
       }
     } catch (error) {
-      if (turn === this.turn) this.app.fail(error);
+      if (turn === this.turn) {
+        this.lost = true;
+        this.app.fail(error);
+      }
     }
     this.asking = false;
     if (this.pass && this.wanted !== wanted) this.ask();

@@ -9,7 +9,17 @@ const KINDS = {
 
 export function number(value) {
   if (value === 0) return "0";
+  if (Math.abs(value) < 0.001) return value.toExponential(0);
   return Math.abs(value) < 0.01 ? value.toFixed(3) : String(Number(value.toPrecision(3)));
+}
+
+// Paths without the folders that all of them begin with.
+export function shortNames(names) {
+  const parts = names.map((name) => name.split("/"));
+  const differ = (at) => parts.some((each) => each.length <= at + 1 || each[at] !== parts[0][at]);
+  let shared = 0;
+  while (!differ(shared)) shared += 1;
+  return parts.map((each) => each.slice(shared).join("/"));
 }
 
 const sum = (values) => values.reduce((total, value) => total + value, 0);
