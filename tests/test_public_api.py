@@ -22,9 +22,11 @@ MODULES = (
     "gcnet.analysis",
     "gcnet.analysis.audit",
     "gcnet.analysis.bootstrap",
-    "gcnet.analysis.query_dependence",
-    "gcnet.analysis.queries",
+    "gcnet.analysis.capture",
+    "gcnet.analysis.collapse",
     "gcnet.analysis.figures",
+    "gcnet.analysis.query_dependence",
+    "gcnet.analysis.spread",
     "gcnet.models",
     "gcnet.checkpoints.load",
     "gcnet.checkpoints.save",
@@ -82,6 +84,8 @@ def public_methods(cls: type) -> Iterator[str]:
 
 def signature(value: object) -> str:
     if not callable(value) or getattr(value, "__init__", None) is nn.Module.__init__:
+        return ""
+    if inspect.isclass(value) and issubclass(value, Exception):
         return ""
     return str(inspect.signature(value))
 

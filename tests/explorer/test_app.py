@@ -102,8 +102,8 @@ def test_windows_are_not_laid_over_the_picture():
     done = passes.run_pass(make_subject(), see(photo(0)))
     record = dataclasses.replace(done.maps["1"], windows=4)
     seen = dataclasses.replace(done, maps={"1": record, "2": done.maps["2"]})
-    assert (seen.hidden("1"), seen.hidden("2")) == ("in 4 windows", None)
-    with pytest.raises(ValueError, match="in 4 windows, which is not shown here"):
+    assert (seen.hidden("1"), seen.hidden("2")) == (f"within 4 windows of {GRID} x {GRID}", None)
+    with pytest.raises(ValueError, match=r"attends within 4 windows of .*, which is not shown here"):
         seen.row("1", 0)
 
 

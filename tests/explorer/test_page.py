@@ -52,6 +52,7 @@ def opened(browser, address):
         page.on("console", lambda message: said.append(message.text) if message.type == "error" else None)
         page.on("pageerror", lambda error: said.append(str(error)))
         page.goto(address)
+        expect(page.locator(".pane")).to_have_count(2)
         page.uncheck("#compare")
         page.select_option(".block select", "1")
         settled(page)

@@ -86,7 +86,7 @@ def test_a_transformer_by_name_per_layer_and_head(pictures, tmp_path, monkeypatc
     monkeypatch.chdir(tmp_path)
     assert main(["audit", "timm:test_vit", "--data", str(pictures), "--size", "32", "--match", "blocks.[01].attn"]) == 0
     out, err = capsys.readouterr()
-    assert "blocks.0.attn  softmax" in out
+    assert "blocks.0.attn  attention" in out
     assert out.count("  head 0") == 2
     assert "Random weights: this says what the network starts from, not what it learns." in out
     assert "runs/audits/001" in err

@@ -15,7 +15,7 @@ _CHUNK = 2**22  # indices drawn at a time
 
 @dataclass(frozen=True)
 class Interval:
-    """A mean over images with its interval.
+    """A mean over images with its interval. Prints as ``0.402 [0.390, 0.418]``, small numbers with two digits.
 
     Attributes:
         mean: over the images.
@@ -28,6 +28,15 @@ class Interval:
     low: float | None
     high: float | None
     images: int
+
+    def __str__(self) -> str:
+        if self.low is None or self.high is None:
+            return _number(self.mean)
+        return f"{_number(self.mean)} [{_number(self.low)}, {_number(self.high)}]"
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if value >= 0.01 or value == 0 else f"{value:.2g}"
 
 
 def bootstrap(
@@ -52,6 +61,8 @@ def bootstrap(
         >>> found = bootstrap([0.1, 0.2, 0.4, 0.3, 0.2])
         >>> round(found.mean, 2), found.low < found.mean < found.high, found.images
         (0.24, True, 5)
+        >>> print(bootstrap([0.4] * 9 + [0.5]))
+        0.410 [0.400, 0.430]
         >>> bootstrap([0.1])
         Interval(mean=0.1, low=None, high=None, images=1)
     """

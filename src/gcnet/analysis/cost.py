@@ -20,6 +20,7 @@ from gcnet.analysis.counter import Counter
 from gcnet.analysis.detectors import fixed_part
 from gcnet.analysis.table import format_table, with_unit
 from gcnet.blocks.base import Block
+from gcnet.insertion.state import evaluating
 from gcnet.ops import backend
 
 
@@ -170,17 +171,13 @@ def _arguments(model: nn.Module, input: Any, fake: FakeTensorMode) -> tuple[tupl
 @contextmanager
 def _counting_mode(model: nn.Module) -> Iterator[None]:
     """Eval mode, without the fused transformer layers whose operations have no formula; both are restored."""
-    training = {module: module.training for module in model.modules()}
     fused = torch.backends.mha.get_fastpath_enabled()
     try:
         torch.backends.mha.set_fastpath_enabled(False)
-        for module in training:
-            module.training = False
-        yield
+        with evaluating(model):
+            yield
     finally:
         torch.backends.mha.set_fastpath_enabled(fused)
-        for module, flag in training.items():
-            module.training = flag
 
 
 def _result(model: nn.Module, target: nn.Module, counter: Counter) -> Cost:

@@ -11,6 +11,8 @@ import torch
 from torch import Tensor, nn
 from torch.utils import _pytree as pytree
 
+from gcnet.insertion.state import evaluating
+
 #: What a stage of a ResNet is called -> the module whose output it is.
 _RESNET = {
     "stem": "maxpool",
@@ -85,7 +87,7 @@ def compare(model_a: nn.Module, model_b: nn.Module, input: Tensor) -> Comparison
 
 
 def _stages(model: nn.Module, x: Tensor, children: list[str]) -> dict[str, Tensor]:
-    with _evaluating(model):
+    with evaluating(model):
         if _is_detector(model):
             return _detector(model, x)
         points = _RESNET if _is_resnet(model) else {name: name for name in children}
@@ -129,17 +131,6 @@ def _is_detector(model: nn.Module) -> bool:
 
 def _is_resnet(model: nn.Module) -> bool:
     return set(_RESNET.values()) <= {name for name, _ in model.named_children()}
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode
 
 
 @contextmanager

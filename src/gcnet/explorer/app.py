@@ -124,7 +124,7 @@ async def _bounded(request: Request) -> bytes:
 
 
 def _block(seen: Pass, record: Captured) -> dict[str, Any]:
-    names = ("path", "kind", "size", "key_size", "heads", "prefix", "key_prefix", "pooled", "softmax")
+    names = ("path", "kind", "size", "key_size", "heads", "prefix", "key_prefix", "reach", "pooled", "softmax")
     return {**{name: getattr(record, name) for name in names}, "hidden": seen.hidden(record.path)}
 
 

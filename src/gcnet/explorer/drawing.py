@@ -13,9 +13,9 @@ from torch import Tensor
 
 from gcnet.analysis.capture import Captured
 from gcnet.analysis.figures import attention_figure, attention_row, attention_strip, save_figure
+from gcnet.analysis.figures.sheet import COLOURS
 from gcnet.explorer.passes import Pass
 
-COLOURS = {"sequential": "inferno", "diverging": "berlin"}  # as in figures
 FORMS = {"png": "image/png", "svg": "image/svg+xml", "pdf": "application/pdf"}
 
 

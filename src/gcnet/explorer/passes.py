@@ -13,6 +13,7 @@ from torch import Tensor
 
 from gcnet.analysis.audit import Audit, audit
 from gcnet.analysis.capture import Captured, Maps, capture
+from gcnet.analysis.figures.maps import map_obstacle
 from gcnet.explorer.pictures import Unknown
 from gcnet.study.subject import Subject, View
 
@@ -51,11 +52,8 @@ class Pass:
     def hidden(self, path: str) -> str | None:
         """Why the map of a block cannot be laid over the picture; None where it can."""
         record = self.maps[path]
-        if record.windows > 1:
-            return f"in {record.windows} windows"
-        if len(record.size) != self.view.picture.dim() - 1:
-            return "on no grid that is known"
-        return None
+        axes = len(record.size)
+        return map_obstacle(record) or (None if axes == self.view.picture.dim() - 1 else f"over {axes} axes")
 
     def block(self, path: str) -> Captured:
         """What was kept of a block.

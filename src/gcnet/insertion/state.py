@@ -31,6 +31,18 @@ def unwrapped(model: nn.Module) -> nn.Module:
             return inner
 
 
+@contextlib.contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """Inside, every module is in eval mode; afterwards each is in the mode it had."""
+    modes = {module: module.training for module in model.modules()}
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, mode in modes.items():
+            module.training = mode
+
+
 def status(model: nn.Module) -> Status:
     """The context blocks of a model, also of a compiled or distributed one; empty if it has none.
 

@@ -182,7 +182,7 @@ def swap(model: nn.Module, match: str | Iterable[str] | None = None) -> SwapRepo
             continue
         size = sum(parameter.numel() for parameter in ours.parameters())
         swapped.append(
-            Swapped(paths, str(foreign), call(foreign.block, reading.channels, reading.options), size, distance)
+            Swapped(paths, str(foreign), block_call(foreign.block, reading.channels, reading.options), size, distance)
         )
         pairs.append(_Pair(module, ours, reading.keys, tuple(_holder(model, path) for path in paths)))
     if not pairs:
@@ -245,7 +245,7 @@ def check_bare(module: nn.Module) -> None:
         raise ValueError("a parameter has gradient hooks, which would be lost; remove them first")
 
 
-def call(block: type[Block], channels: int, options: Mapping[str, Any]) -> str:
+def block_call(block: type[Block], channels: int, options: Mapping[str, Any]) -> str:
     """How a block is built, without options that are at their default."""
     defaults = {name: parameter.default for name, parameter in inspect.signature(block).parameters.items()}
     given = {name: value for name, value in options.items() if value != defaults[name]}

@@ -16,7 +16,7 @@ from tqdm import tqdm  # type: ignore[import-untyped]
 
 from gcnet.analysis.audit import Audit
 from gcnet.analysis.audit import audit as measure
-from gcnet.analysis.audit_figure import draw_audit
+from gcnet.analysis.audit.figure import draw_audit
 from gcnet.analysis.query_dependence import PAIRS
 from gcnet.files import whole_file
 from gcnet.recipes.parsing import guarded

@@ -70,23 +70,11 @@ def _run(argv: list[str]) -> None:
     from gcnet.study.collapse_run import collapse_run
 
     arguments = tyro.cli(Arguments, args=argv, prog="gcnet collapse", config=(tyro.conf.FlagCreatePairsOff,))
-    names = (
-        "data",
-        "checkpoint",
-        "images",
-        "to",
-        "kept",
-        "threshold",
-        "tolerance",
-        "force",
-        "match",
-        "distill",
-        "seed",
-    )
-    options = {name: getattr(arguments, name) for name in names}
+    options = {**vars(arguments), "ratio": parse_ratio(arguments.ratio)}
+    del options["json"]
     try:
         with redirect_stdout(sys.stderr):  # where progress belongs
-            made = collapse_run(arguments.run, ratio=parse_ratio(arguments.ratio), **options)
+            made = collapse_run(**options)
     except QueryDependentError as refusal:
         print(f"gcnet collapse: {refusal}", file=sys.stderr)
         raise SystemExit(1) from None

@@ -49,6 +49,21 @@ class Clusters(nn.Module):
         return self.block(kinds.permute(0, 3, 1, 2) + 0.1 * x)
 
 
+def test_a_block_that_does_not_attend_stays():
+    dead = free_standing(pairwise="concatenation")
+    nn.init.constant_(dead[1].query.bias, -100.0)
+    nn.init.constant_(dead[1].concat.weight, 1.0)
+    with pytest.raises(ValueError, match="1: its map is zero on all images"):
+        collapse(dead, [images()])
+    fresh = nn.Sequential(nn.Conv2d(3, 16, 3), gcnet.NonLocal(16)).eval()
+    with pytest.raises(ValueError, match="1: its output is zero on all images, as at its start"):
+        collapse(fresh, [images()])
+    x = images()
+    expected = dead(x)
+    assert "forced, whatever the data say: 1" in str(collapse(dead, [x], force=True))
+    assert torch.allclose(dead(x), expected, atol=1e-5)
+
+
 @pytest.mark.parametrize("make", [free_standing, inserted])
 def test_outputs_stay_where_attention_has_no_query(make):
     model, x = make(), images()

@@ -10,7 +10,7 @@ pytest.importorskip("matplotlib")
 
 from gcnet.analysis.capture import Captured
 from gcnet.analysis.figures import AttentionMap, attention_row
-from gcnet.analysis.queries import choose_points
+from gcnet.analysis.figures.points import choose_points
 from tests.analysis.figures.shots import Known, one_hot, row_of
 
 PICTURE = torch.zeros(3, 40, 60, dtype=torch.uint8)

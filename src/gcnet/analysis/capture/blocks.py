@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from gcnet.analysis.capture.keep import kept, unchanged_buffers
-from gcnet.analysis.capture.non_local import key_size, non_local_source
+from gcnet.analysis.capture.non_local import key_stride, non_local_source
 from gcnet.analysis.capture.pooled import pooled_source
 from gcnet.analysis.capture.queries import Points, position_of
 from gcnet.analysis.capture.record import Captured
@@ -38,4 +38,6 @@ def captured_block(path: str, block: Any, x: Tensor, points: Points, device: tor
             return Captured(path, kind, features, size, size, pooled_source(block, features, device))
         queries = None if points is None else tuple(position_of(point, size, 0, path) for point in points)
         source = non_local_source(block, features, queries, device)
-    return Captured(path, kind, features, size, key_size(block, size), source, queries=queries)
+    stride = key_stride(block, size)
+    keys = tuple(extent // step for extent, step in zip(size, stride, strict=True))
+    return Captured(path, kind, features, size, keys, source, key_stride=stride, queries=queries)

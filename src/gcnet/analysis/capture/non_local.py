@@ -135,10 +135,10 @@ def _norm(norm: Any) -> _Norm:
     return _Norm(norm.weight, norm.bias, mean, variance, norm.eps)
 
 
-def key_size(block: NonLocal, size: tuple[int, ...]) -> tuple[int, ...]:
-    """Spatial axes of the keys, fewer where they are sub-sampled."""
+def key_stride(block: NonLocal, size: tuple[int, ...]) -> tuple[int, ...]:
+    """Positions per key along each spatial axis, more than 1 where keys are sub-sampled."""
     if block.subsample is None:
-        return size
+        return (1,) * len(size)
     window = block.subsample_size
     windows = (window,) * len(size) if isinstance(window, int) else window
-    return tuple(n // min(n, w) for n, w in zip(size, windows, strict=True))
+    return tuple(map(min, size, windows))

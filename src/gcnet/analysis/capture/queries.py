@@ -43,9 +43,19 @@ def position_of(shares: Sequence[float], size: tuple[int, ...], prefix: int, pat
             "per axis, and choose layers that have them with match="
         )
     index = 0
-    for share, extent in zip(point, size, strict=True):
-        index = index * extent + min(int(share * extent), extent - 1)
+    for place, extent in zip(cell_of(point, size), size, strict=True):
+        index = index * extent + place
     return prefix + index
+
+
+def cell_of(point: Sequence[float], size: Sequence[int]) -> tuple[int, ...]:
+    """The cell of a map of this size in which a point lies.
+
+    Example:
+        >>> cell_of((0.0, 0.5), (7, 7)), cell_of((1.0, 0.99), (7, 7))
+        ((0, 3), (6, 6))
+    """
+    return tuple(min(int(share * extent), extent - 1) for share, extent in zip(point, size, strict=True))
 
 
 def _point(shares: Any) -> tuple[float, ...]:

@@ -13,8 +13,10 @@ from torch import Tensor
 
 from gcnet.analysis.capture.queries import position_of
 
-#: Kinds of attention. The first two have one map for all queries.
-KINDS = ("global_context", "simplified_non_local", "non_local", "attention")
+#: Kinds of attention -> what figures and tables call them.
+KINDS = {"global_context": "GC", "simplified_non_local": "SNL", "non_local": "NL", "attention": "attention"}
+#: Those with one map for all queries.
+POOLED = ("global_context", "simplified_non_local")
 
 
 class Source(Protocol):
@@ -58,6 +60,7 @@ class Captured:
         heads: number of maps per sample; 1 for the blocks.
         prefix: tokens before those of the picture, such as the class token, among the queries.
         key_prefix: the same among the keys.
+        key_stride: positions per key along each axis, more than 1 where keys were sub-sampled; empty where unknown.
         windows: windows per picture, where a layer attends within windows (Swin): its samples are windows then,
             and ``size`` that of one window.
         queries: indices of the positions whose queries were kept, None for all.
@@ -72,13 +75,14 @@ class Captured:
     heads: int = 1
     prefix: int = 0
     key_prefix: int = 0
+    key_stride: tuple[int, ...] = ()
     windows: int = 1
     queries: tuple[int, ...] | None = None
 
     @property
     def pooled(self) -> bool:
         """Whether one map serves all queries."""
-        return self.kind in ("global_context", "simplified_non_local")
+        return self.kind in POOLED
 
     @property
     def softmax(self) -> bool:
@@ -89,6 +93,14 @@ class Captured:
     def positions(self) -> int:
         """P, number of positions that ask, tokens of the prefix included."""
         return self.prefix + prod(self.size)
+
+    @property
+    def reach(self) -> tuple[float, ...]:
+        """Share of each axis that the keys cover; below 1 where sub-sampling leaves a rest over."""
+        if not self.key_stride:
+            return (1.0,) * len(self.key_size)
+        covered = zip(self.key_size, self.key_stride, self.size, strict=True)
+        return tuple(keys * stride / extent for keys, stride, extent in covered)
 
     @property
     def query(self) -> Tensor | None:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field, fields
 from math import prod
 from typing import Any
@@ -15,6 +14,7 @@ from gcnet.analysis.capture import Captured, capture
 from gcnet.analysis.collapse.merge import Pooled, pooled_output
 from gcnet.analysis.query_dependence import CHUNK, CosineDistance
 from gcnet.blocks import NonLocal
+from gcnet.insertion.state import evaluating
 
 #: One in so many images is not learned from, but judges.
 HELD_OUT = 5
@@ -103,6 +103,15 @@ class Observed:
         return Observed(self.block, learned), Observed(self.block, judged)
 
     @property
+    def idle(self) -> str:
+        """Why nothing can be learned from this block's attention; empty for a block that attends."""
+        if not any(bool(batch.energy.any()) for batch in self.batches):
+            return "its output is zero on all images, as at its start"
+        if not any(bool(batch.row.any()) for batch in self.batches):
+            return "its map is zero on all images, so that it adds the same everywhere"
+        return ""
+
+    @property
     def variation(self) -> Tensor:
         """||y_i - mean_i y_i|| / ||y_i|| of each image: the least error of a block with one output for all queries."""
         energy = self.of("energy")
@@ -136,15 +145,3 @@ def observe(
                 observed = seen.setdefault(path, Observed(blocks[path]))
                 observed.batches.extend(map(Batch.of, maps.calls(path)))
     return seen
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """Every module in eval mode; afterwards each in the mode it had."""
-    training = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, flag in training.items():
-            module.training = flag

@@ -18,14 +18,13 @@ from gcnet.analysis.collapse.report import (
     LeftBlock,
     Pair,
     QueryDependentError,
-    format_interval,
     put,
 )
 from gcnet.blocks import NonLocal
 from gcnet.blocks.base import Block, check_choice
 from gcnet.insertion.attach import check_unwrapped
 from gcnet.insertion.match import path_matcher
-from gcnet.insertion.swap import call, check_bare
+from gcnet.insertion.swap import block_call, check_bare
 from gcnet.models.sameness import block_paths
 
 #: Defaults: average cosine distance between the rows of a map, and share of the output that varies with the query.
@@ -51,10 +50,12 @@ def collapse(
 
     The network runs once over the data, in eval mode. A block is collapsed if the rows of its attention maps hardly
     differ (``threshold``) and its output hardly differs between positions (``tolerance``); both are averages over
-    images, and the upper end of their 95 % bootstrap interval counts. The one map of the new block is that of the
-    average query, or one fitted to the mean map of each image where that is closer; its transform is the old value,
-    output projection and BatchNorm of evaluation as one, which GC has at a low rank. New blocks have the device, dtype,
-    mode and ``requires_grad`` of the old ones.
+    images, and the upper end of their 95 % bootstrap interval counts. A block whose output, or whose map, is zero on
+    all images stays.
+
+    The one map of the new block is that of the average query, or one fitted to the mean map of each image where that is
+    closer; its transform is the old value, output projection and BatchNorm of evaluation as one, which GC has at a low
+    rank. New blocks have the device, dtype, mode and ``requires_grad`` of the old ones.
 
     Kept in memory are the inputs of the blocks: images x C x P numbers each.
 
@@ -109,6 +110,9 @@ def collapse(
             continue
         attention, variation = bootstrap(observed.of("distance")), bootstrap(observed.variation)
         excess = _excess(attention, variation, threshold, tolerance)
+        if observed.idle and not force:
+            left[path] = LeftBlock(path, observed.idle)
+            continue
         if excess and not force:
             left[path] = LeftBlock(path, excess, attention, variation)
             continue
@@ -116,9 +120,11 @@ def collapse(
         merged = merged_block(learned, judged, to, ratio, kept)
         built = distilled(merged, learned, judged, distill, seed=seed) if distill else merged
         errors = judged.error_of(merged), judged.error_of(built)
-        now = call(type(built), built.channels, built.specification.options)
+        now = block_call(type(built), built.channels, built.specification.options)
         sizes = parameter_count(observed.block), parameter_count(built)
-        collapsed.append(CollapsedBlock(path, now, attention, variation, *errors, *sizes, bool(excess)))
+        collapsed.append(
+            CollapsedBlock(path, now, attention, variation, *errors, *sizes, bool(excess or observed.idle))
+        )
         pairs.append(Pair(observed.block, _at_home(built, observed.block), _holders(model, observed.block)))
     if not pairs:
         raise _refusal(left.values())
@@ -187,9 +193,9 @@ def _excess(attention: Interval, variation: Interval, threshold: float, toleranc
     """What speaks against collapsing a block; empty if nothing does."""
     parts = []
     if _upper(attention) > threshold:
-        parts.append(f"cosine distance {format_interval(attention)} of its attention is above threshold={threshold:g}")
+        parts.append(f"cosine distance {attention} of its attention is above threshold={threshold:g}")
     if _upper(variation) > tolerance:
-        parts.append(f"share {format_interval(variation)} of its output that varies is above tolerance={tolerance:g}")
+        parts.append(f"share {variation} of its output that varies is above tolerance={tolerance:g}")
     return " and ".join(parts)
 
 

@@ -94,8 +94,8 @@ class CollapseReport:
             (
                 block.path,
                 block.now,
-                format_interval(block.attention),
-                format_interval(block.variation),
+                str(block.attention),
+                str(block.variation),
                 f"{block.merged:.3f}",
                 f"{block.error:.3f}",
                 f"{with_unit(block.params_before)} -> {with_unit(block.params)}",
@@ -105,7 +105,7 @@ class CollapseReport:
         lines = [format_table(head, rows, left=2), *(f"left: {block.path}: {block.reason}" for block in self.left)]
         forced = [block.path for block in self if block.forced]
         if forced:
-            lines.append(f"forced, although the attention depends on the query: {', '.join(forced)}")
+            lines.append(f"forced, whatever the data say: {', '.join(forced)}")
         return "\n".join(lines)
 
     def to_dict(self) -> dict[str, Any]:
@@ -139,10 +139,3 @@ def put(holders: tuple[tuple[nn.Module, str], ...], block: nn.Module) -> None:
     """Make ``block`` the child that its holders have under these names."""
     for holder, name in holders:
         holder._modules[name] = block
-
-
-def format_interval(interval: Interval) -> str:
-    """``"0.012 [0.010, 0.015]"``."""
-    if interval.low is None:
-        return f"{interval.mean:.3f}"
-    return f"{interval.mean:.3f} [{interval.low:.3f}, {interval.high:.3f}]"

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from gcnet.analysis.capture import Captured
-from gcnet.analysis.queries import Point
+from gcnet.analysis.figures.points import Point
 from gcnet.blocks.base import check_choice
 
 LEAST = 4  # rows and columns of a map that can be looked at
@@ -24,8 +24,7 @@ class AttentionMap:
     Attributes:
         weights: [H', W'] or [T', H', W'], relative to uniform: weight times number of keys, 1 where all are alike.
         keys: number of keys, tokens before those of the picture included.
-        reach: share of each axis that the keys cover; below 1 where sub-sampling leaves a rest over. It follows from
-            the smallest window that gives so many keys, which is the right one for windows of 2.
+        reach: share of each axis that the keys cover; below 1 where sub-sampling leaves a rest over.
         softmax: whether the weights of all keys are shares of one whole.
     """
 
@@ -60,7 +59,7 @@ def choose_block(maps: Mapping[str, Captured], block: str | None = None) -> str:
         ('0', '2')
     """
     if block is None:
-        whole = [path for path in maps if _problem(maps[path]) is None]
+        whole = [path for path in maps if map_obstacle(maps[path]) is None]
         large = [path for path in whole if min(maps[path].size[-2:]) >= LEAST]
         return (large or whole or list(maps))[-1]
     inside = [path for path in maps if path.startswith(f"{block}.")]
@@ -72,7 +71,7 @@ def choose_block(maps: Mapping[str, Captured], block: str | None = None) -> str:
 
 def same_layer(maps: Mapping[str, Captured], seen: Captured) -> Captured:
     """The block of another network to put beside one: at the same path, or of the same size, or the default one."""
-    alike = [path for path in maps if maps[path].size == seen.size and _problem(maps[path]) is None]
+    alike = [path for path in maps if maps[path].size == seen.size and map_obstacle(maps[path]) is None]
     return maps[seen.path if seen.path in maps else alike[-1] if alike else choose_block(maps)]
 
 
@@ -137,8 +136,10 @@ def mean_map(seen: Captured, *, sample: int = 0, head: int | None = None) -> Att
 
 def _rows(seen: Captured, queries: Sequence[int], sample: int, head: int | None) -> Tensor:
     """[Q, M] of one sample."""
-    if problem := _problem(seen):
-        raise ValueError(f"{seen.path}: {problem}, and its maps cannot be laid over the picture; choose another block")
+    if obstacle := map_obstacle(seen):
+        raise ValueError(
+            f"{seen.path}: attends {obstacle}, and its maps cannot be laid over the picture; choose another block"
+        )
     if head is not None and not 0 <= head < seen.heads:
         heads = f"heads 0 to {seen.heads - 1}" if seen.heads > 1 else "one head, 0"
         raise ValueError(f"head={head}: {seen.path} has {heads}")
@@ -147,19 +148,13 @@ def _rows(seen: Captured, queries: Sequence[int], sample: int, head: int | None)
     return rows.mean(0) if head is None else rows[head]
 
 
-def _problem(seen: Captured) -> str | None:
-    """Why the maps do not lie over a picture; None if they do."""
+def map_obstacle(seen: Captured) -> str | None:
+    """What a layer attends to that does not lie over a picture; None if its maps do."""
     if seen.windows > 1:
-        return f"attends within {seen.windows} windows of {' x '.join(map(str, seen.size))}"
-    return "its tokens lie on no grid that is known" if len(seen.size) < 2 else None
+        return f"within {seen.windows} windows of {' x '.join(map(str, seen.size))}"
+    return "over tokens on no grid that is known" if len(seen.size) < 2 else None
 
 
 def _map(seen: Captured, row: Tensor) -> AttentionMap:
     weights = row[len(row) - prod(seen.key_size) :].view(seen.key_size) * len(row)
-    reach = tuple(_reach(extent, keys) for extent, keys in zip(seen.size, seen.key_size, strict=True))
-    return AttentionMap(weights, len(row), reach, seen.softmax)
-
-
-def _reach(extent: int, keys: int) -> float:
-    window = extent // (keys + 1) + 1
-    return min(1.0, keys * window / extent)
+    return AttentionMap(weights, len(row), seen.reach, seen.softmax)

@@ -8,11 +8,11 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from gcnet.analysis.capture import Captured
+from gcnet.analysis.capture import KINDS, Captured
+from gcnet.analysis.capture.queries import cell_of
 from gcnet.analysis.figures.maps import AttentionMap, mean_map, query_maps
-from gcnet.analysis.queries import Point, cell_of, choose_points, parse_points
-
-_NAMES = {"global_context": "GC", "simplified_non_local": "SNL", "non_local": "NL", "attention": "attention"}
+from gcnet.analysis.figures.points import Point, choose_points, parse_points
+from gcnet.analysis.spread import attention_spread
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,7 +83,7 @@ def _sizes(seen: AttentionMap) -> dict[str, float | None]:
     shares = seen.weights.flatten() / seen.keys
     if not seen.softmax or not shares.any():  # as of a query that a mask leaves nothing
         return {"positions": len(shares), "effective_positions": None, "share_in_picture": None}
-    effective = float(torch.special.entr(shares / shares.sum()).sum().exp())
+    effective = float(attention_spread(shares[None])) * len(shares)
     return {"positions": len(shares), "effective_positions": effective, "share_in_picture": float(shares.sum())}
 
 
@@ -106,9 +106,8 @@ def attention_row(
     Args:
         seen: a captured block.
         picture: what the network saw, uint8 [3, H, W] or [3, T, H, W].
-        queries: ``"auto"`` for three telling points (:func:`gcnet.analysis.queries.choose_points`), ``"x,y;x,y"``
-            (:func:`gcnet.analysis.queries.parse_points`), or points as shares along the axes. ``"auto"`` chooses none
-            for a block whose map is the same for all queries.
+        queries: ``"auto"`` for three telling points (:func:`choose_points`), ``"x,y;x,y"`` (:func:`parse_points`), or
+            points as shares along the axes. ``"auto"`` chooses none for a block whose map is the same for all queries.
         sample: of the captured batch.
         head: of a transformer, from 0; by default the mean of all heads.
         beside: a block to show for comparison, as a rule a GC or SNL block; by default the mean map over all queries.
@@ -148,8 +147,8 @@ def attention_row(
 
 def _title(seen: Captured, *, other: bool = False) -> str:
     if seen.pooled:
-        return f"{_NAMES[seen.kind]} block"
-    return f"mean map,\n{_NAMES[seen.kind]} beside" if other else "mean map"
+        return f"{KINDS[seen.kind]} block"
+    return f"mean map,\n{KINDS[seen.kind]} beside" if other else "mean map"
 
 
 def _points(seen: Captured, picture: Tensor, queries: str | Sequence[Point], sample: int) -> tuple[Point, ...]:

@@ -20,6 +20,8 @@ from gcnet.blocks.base import check_choice
 from gcnet.files import whole_file
 
 _UNDATED: dict[str, dict[str, None]] = {"png": {}, "svg": {"Date": None}, "pdf": {"CreationDate": None}}
+#: Colour maps of matplotlib: of weights from zero on, and to both sides of it.
+COLOURS = {"sequential": "inferno", "diverging": "vanimo"}
 TEXT = 7  # points; the size of captions in print
 _INCH = 2.54
 _GAP, _BAR, _SCALE, _LINE = 0.1, 0.18, 1.25, 0.32  # cm: between panels, a scale, it with its text, a line of text
@@ -137,7 +139,7 @@ def overlay(axes: Axes, picture: Tensor, weights: Tensor, reach: Sequence[float]
     show(axes, picture, grey=True)
     drawn = axes.imshow(
         weights.numpy(),
-        cmap=_colours("vanimo" if norm.vmin else "inferno"),
+        cmap=_colours(COLOURS["diverging" if norm.vmin else "sequential"]),
         norm=norm,
         aspect="auto",
         interpolation="nearest",

@@ -10,10 +10,10 @@ from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from torch import Tensor
 
+from gcnet.analysis.capture.queries import cell_of
 from gcnet.analysis.figures.maps import AttentionMap
 from gcnet.analysis.figures.rows import AttentionRow, Panel
 from gcnet.analysis.figures.sheet import Sheet, common_norm, mark, overlay, room, show
-from gcnet.analysis.queries import cell_of
 
 MOST, LEAST = 8, 1.1  # frames in a row, and their width in cm
 

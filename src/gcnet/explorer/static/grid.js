@@ -1,14 +1,11 @@
 // Positions of a block's grid and places in the picture. A place is {x, y, t}, each from 0 to 1.
 
 export class Grid {
-  // size: [height, width] or [frames, height, width]; of: the size that was sub-sampled to it, whose rest it does not reach
-  constructor(size, of = size) {
-    const filled = (axes) => [1, 1, ...axes].slice(-3);
+  // size: [height, width] or [frames, height, width]; reach: the share of each axis that it covers
+  constructor(size, reach = []) {
+    const filled = (axes) => [1, 1, 1, ...axes].slice(-3);
     [this.frames, this.height, this.width] = filled(size);
-    const [t, y, x] = filled(of).map((extent, axis) => {
-      const count = filled(size)[axis];
-      return (count * Math.floor(extent / count)) / extent;
-    });
+    const [t, y, x] = filled(reach);
     this.reach = { x, y, t };
     this.count = this.frames * this.height * this.width;
   }

@@ -87,7 +87,7 @@ export class Pane {
     this.block = this.pass.blocks.find((block) => block.path === path);
     this.row = this.answered = undefined;
     this.queries = new Grid(this.block.size);
-    this.keys = new Grid(this.block.key_size, this.block.size);
+    this.keys = new Grid(this.block.key_size, this.block.reach);
     const kept = this.heads.value;
     this.heads.replaceChildren(new Option("mean of all", ""), ...Array.from({ length: this.block.heads }, (_, head) => new Option(head + 1, head)));
     this.heads.value = Number(kept) < this.block.heads ? kept : "";

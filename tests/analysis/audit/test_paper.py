@@ -4,7 +4,7 @@ from torchvision.models import resnet18
 from torchvision.models.detection import maskrcnn_resnet50_fpn
 
 import gcnet
-from gcnet.analysis.paper_statistics import PAPER, SETUPS, matching_setup
+from gcnet.analysis.audit.paper import PAPER, SETUPS, matching_setup
 from gcnet.models import faster_rcnn, i3d_r50, mask_rcnn, non_local_places, resnet50, slow_only_r50
 from gcnet.ops.affinity import PAIRWISE
 

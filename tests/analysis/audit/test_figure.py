@@ -7,7 +7,7 @@ from torch import nn
 
 from gcnet import GlobalContext, NonLocal
 from gcnet.analysis.audit import Audit, BlockAudit, Interval, audit
-from gcnet.analysis.audit_figure import draw_audit
+from gcnet.analysis.audit.figure import draw_audit
 
 
 @pytest.fixture

@@ -3,21 +3,18 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import contextmanager
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
-from gcnet.analysis.audit_report import Audit, BlockAudit
+from gcnet.analysis.audit.paper import matching_setup
+from gcnet.analysis.audit.report import Audit, BlockAudit
 from gcnet.analysis.bootstrap import Interval, bootstrap
 from gcnet.analysis.capture import Captured, capture
-from gcnet.analysis.paper_statistics import matching_setup
 from gcnet.analysis.query_dependence import CHUNK, PAIRS, CosineDistance, Rows, estimate_jensen_shannon
 from gcnet.analysis.spread import attention_spread
-from gcnet.insertion.state import unwrapped
-
-__all__ = ["Audit", "BlockAudit", "Interval", "audit"]
+from gcnet.insertion.state import evaluating, unwrapped
 
 SPREAD_ROWS = 256  # of a map, at most, that its spread is measured over
 
@@ -75,7 +72,7 @@ def audit(
     lines: dict[tuple[str, int | None], _Line] = {}
     images = 0
     generator = torch.Generator().manual_seed(seed)
-    with torch.no_grad(), _evaluating(model), capture(model, match, device=_device(model)) as maps:
+    with torch.no_grad(), evaluating(model), capture(model, match, device=_device(model)) as maps:
         for batch in _tensors(batches):
             if not len(batch):
                 continue
@@ -244,14 +241,3 @@ def _device(model: nn.Module) -> torch.device:
     """Where to measure: beside the network, if there is float64."""
     parameter = next(model.parameters(), torch.empty(0))
     return parameter.device if parameter.device.type == "cuda" else torch.device("cpu")
-
-
-@contextmanager
-def _evaluating(model: nn.Module) -> Iterator[None]:
-    modes = {module: module.training for module in model.modules()}
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, mode in modes.items():
-            module.training = mode

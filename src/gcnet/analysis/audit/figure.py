@@ -6,7 +6,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from gcnet.analysis.audit_report import QUANTITIES, Audit, BlockAudit
+from gcnet.analysis.audit.report import QUANTITIES, Audit, BlockAudit
 
 #: Colour and marker; the colours are Okabe and Ito's, which colour-blind readers can tell apart.
 _STYLES = {

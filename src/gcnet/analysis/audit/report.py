@@ -9,10 +9,10 @@ from pathlib import Path
 from typing import Any
 
 from gcnet.analysis.bootstrap import Interval
+from gcnet.analysis.capture import POOLED
 
 #: What is measured of a block: three average cosine distances, and the Jensen-Shannon divergence of attention rows.
 QUANTITIES = ("input", "output", "attention", "divergence")
-SHARED = ("global_context", "simplified_non_local")
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class BlockAudit:
     @property
     def shared(self) -> bool:
         """Whether all positions have one map, so that its distance and that of the output is 0 by construction."""
-        return self.kind in SHARED
+        return self.kind in POOLED
 
 
 @dataclass(frozen=True)
@@ -63,7 +63,7 @@ class Audit:
     Attributes:
         blocks: in the order in which they ran; a layer with heads is followed by its heads.
         images: how many were seen.
-        setup: of the paper, where the network has it: a key of :data:`gcnet.analysis.paper_statistics.SETUPS`.
+        setup: of the paper, where the network has it: a key of :data:`gcnet.analysis.audit.paper.SETUPS`.
         pairs: of positions that divergence was drawn from, where there were more; None if all were taken.
         model: name of the network.
         notes: what else a reader has to know, a sentence each.
@@ -107,7 +107,7 @@ class Audit:
             raise ValueError(f"{path}: holds no audit ({error})") from error
 
     def __str__(self) -> str:
-        from gcnet.analysis.audit_table import audit_text
+        from gcnet.analysis.audit.table import audit_text
 
         return audit_text(self)
 

@@ -74,5 +74,5 @@ def test_windows_of_an_image_are_averaged():
 def test_layers_and_heads_are_lines_of_the_table():
     model, x = Encoder(), torch.randn(1, 4, 8)
     lines = [line.split() for line in str(audit(model, [x])).splitlines()]
-    assert lines[4][:3] == ["attn", "softmax", "4"]
+    assert lines[4][:3] == ["attn", "attention", "4"]
     assert [line[:4] for line in lines[5:7]] == [["head", str(head), "4", "-"] for head in (0, 1)]

@@ -91,13 +91,3 @@ def choose_points(features: Tensor) -> tuple[Point, ...]:
         distance = distance.minimum(apart)
         chosen.append(int(distance.argmax()))
     return tuple(tuple(places[index].tolist()) for index in chosen)
-
-
-def cell_of(point: Point, size: Sequence[int]) -> tuple[int, ...]:
-    """The cell of a map of this size in which a point lies.
-
-    Example:
-        >>> cell_of((0.0, 0.5), (7, 7)), cell_of((1.0, 0.99), (7, 7))
-        ((0, 3), (6, 6))
-    """
-    return tuple(min(int(share * extent), extent - 1) for share, extent in zip(point, size, strict=True))

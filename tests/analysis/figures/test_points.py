@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 import torch
 
-from gcnet.analysis.queries import cell_of, choose_points, parse_points
+from gcnet.analysis.capture.queries import cell_of
+from gcnet.analysis.figures.points import choose_points, parse_points
 
 
 def test_pixels_are_met_at_their_centre():

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 
-from gcnet.analysis.audit_report import QUANTITIES, Audit, BlockAudit
-from gcnet.analysis.bootstrap import Interval
-from gcnet.analysis.paper_statistics import PAPER, SETUPS, PaperStatistics
+from gcnet.analysis.audit.paper import PAPER, SETUPS, PaperStatistics
+from gcnet.analysis.audit.report import QUANTITIES, Audit, BlockAudit
+from gcnet.analysis.capture import KINDS
 from gcnet.analysis.table import format_table
 
 _HEAD = ("block", "kind", "positions", "input", "output", "attention", "JS divergence", "spread")
-_NAMES = {"global_context": "GC", "simplified_non_local": "SNL", "non_local": "NL"}
 _FEW = 10  # images of which an interval is too narrow
 
 
@@ -24,7 +23,7 @@ def audit_text(audit: Audit) -> str:
 
 def _lines(block: BlockAudit, audit: Audit) -> Iterator[tuple[str, ...]]:
     fewest, most = block.positions
-    by = _NAMES.get(block.kind, "softmax") + (f" {block.pairwise}" if block.pairwise else "")
+    by = KINDS[block.kind] + (f" {block.pairwise}" if block.pairwise else "")
     path = block.path if block.head is None else f"  head {block.head}"
     positions = f"{fewest}" if fewest == most else f"{fewest}-{most}"
     cells = [_cell(block, quantity, audit.images) for quantity in (*QUANTITIES, "spread")]
@@ -34,28 +33,12 @@ def _lines(block: BlockAudit, audit: Audit) -> Iterator[tuple[str, ...]]:
 
 
 def _cell(block: BlockAudit, quantity: str, images: int) -> str:
-    found: Interval | None = getattr(block, quantity)
+    found = getattr(block, quantity)
     if found is not None:
-        return format_interval(found) + (f" of {found.images}" if found.images != images else "")
+        return str(found) + (f" of {found.images}" if found.images != images else "")
     if block.shared and quantity in QUANTITIES:
         return "shared"
     return "zero" if block.zeros.get(quantity) == 1 else "-"
-
-
-def format_interval(found: Interval) -> str:
-    """A mean with its interval.
-
-    Example:
-        >>> format_interval(Interval(0.4021, 0.39, 0.4177, 50)), format_interval(Interval(0.00321, None, None, 1))
-        ('0.402 [0.390, 0.418]', '0.0032')
-    """
-    if found.low is None or found.high is None:
-        return _number(found.mean)
-    return f"{_number(found.mean)} [{_number(found.low)}, {_number(found.high)}]"
-
-
-def _number(value: float) -> str:
-    return f"{value:.3f}" if value >= 0.01 or value == 0 else f"{value:.2g}"
 
 
 def _paper_cells(figures: PaperStatistics) -> tuple[str, ...]:
