@@ -25,7 +25,8 @@ def test_half_precision():
 
 
 @pytest.mark.parametrize(
-    "bad", [torch.ones(3), torch.ones(2, 0), torch.tensor([[-0.1, 1.1]]), torch.tensor([[torch.nan, 1]])]
+    "bad",
+    [torch.ones(3), torch.ones(2, 0), torch.tensor([[-0.1, 1.1]]), torch.tensor([[torch.nan, 1]]), torch.zeros(2, 3)],
 )
 def test_errors(bad):
     with pytest.raises(ValueError, match=r"^p "):

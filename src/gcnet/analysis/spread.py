@@ -20,7 +20,7 @@ def attention_spread(p: Tensor) -> Tensor:
         [...] in float64.
 
     Raises:
-        ValueError: no keys; negative values, infinite values or NaN.
+        ValueError: no keys; negative values, infinite values or NaN; a row of zeros.
 
     Example:
         >>> attention_spread(torch.tensor([[0.5, 0.5, 0.0, 0.0], [0.25, 0.25, 0.25, 0.25]]))
@@ -31,5 +31,8 @@ def attention_spread(p: Tensor) -> Tensor:
     if not bool((p >= 0).all()) or not bool(p.isfinite().all()):
         raise ValueError("p has negative values, infinite values or NaN; its rows must be distributions")
     p = p.double()
-    p = p / p.sum(-1, keepdim=True)
+    sums = p.sum(-1, keepdim=True)
+    if not bool((sums > 0).all()):
+        raise ValueError("p has a row of zeros; its rows must be distributions")
+    p = p / sums
     return (torch.special.entr(p).sum(-1).exp() / p.shape[-1]).mean(-1)

@@ -180,6 +180,18 @@ def test_no_images():
             audit(NonLocal(6), batches)
 
 
+@pytest.mark.parametrize(
+    ("batches", "message"),
+    [
+        (torch.randn(2, 6, 3, 3), r"one tensor \[2, 6, 3, 3\]; give several"),
+        ([(torch.randn(2, 6, 3, 3), torch.zeros(2))], "batches holds a tuple; give tensors"),
+    ],
+)
+def test_batches_that_are_no_tensors(batches, message):
+    with pytest.raises(TypeError, match=message):
+        audit(NonLocal(6), batches)
+
+
 def test_values_that_are_not_finite_name_the_block():
     x = torch.randn(1, 6, 3, 3)
     x[0, 0, 0, 0] = math.nan

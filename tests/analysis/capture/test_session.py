@@ -52,6 +52,7 @@ def test_a_pattern_chooses_what_is_inside():
         ("encoder.layer.*", "near it: 'encoder.layers', 'encoder'; this model has 'encoder.layers.encoder_layer_0"),
         ("heads", "match='heads' matches no module with attention"),
         (3, "match=3 must be a string"),
+        ([], r"match=\[\] holds no pattern"),
     ],
 )
 def test_a_pattern_that_matches_nothing(match, message):
@@ -70,7 +71,7 @@ def test_a_model_without_attention():
 
 def test_nothing_ran():
     net = network()
-    with pytest.raises(ValueError, match="none of '0', '2' ran inside the context"), gcnet.capture(net):
+    with pytest.raises(ValueError, match="none of '0', '2' attended inside the context"), gcnet.capture(net):
         net[1](X)
     with pytest.raises(KeyError, match="its own"), gcnet.capture(net):
         raise KeyError("its own")
@@ -87,6 +88,8 @@ def test_nothing_ran():
         ([(0.5, 1.5)], r"\(0.5, 1.5\) is no point"),
         ([(0.5, float("nan"))], "is no point"),
         ([0.5], "0.5 is no point"),
+        ([("a", 0)], r"\('a', 0\) is no point"),
+        (0.5, "queries=0.5 are no points"),
         ([(0.5, 0.5), (0.5,)], "points of 2 and 1 axes"),
         ([(0.5,)], r"has 1 axes, but '0' attends over 2, \(5, 4\)"),
     ],
@@ -189,6 +192,20 @@ def test_a_copy_made_inside_is_its_own():
         assert not twin(x).any()
 
 
+@torch.no_grad()
+def test_nothing_is_seen_of_a_copy_made_inside():
+    for net, x in (network(), X), (nn.TransformerEncoderLayer(8, 2, 8, batch_first=True), torch.randn(2, 5, 8)):
+        with gcnet.capture(net) as maps:
+            twin = copy.deepcopy(net)
+            net(x)
+            twin(x)
+        twin(x)
+        assert {len(maps.calls(path)) for path in maps} == {1}
+        kept, maps = weakref.ref(maps), None
+        gc.collect()
+        assert kept() is None
+
+
 def test_contexts_within_contexts():
     net = torchvision.models.VisionTransformer(16, 8, 1, 4, 16, 32).eval()
     x = torch.randn(1, 3, 16, 16)
@@ -241,6 +258,37 @@ def test_threads_within_one_context():
         for thread in threads:
             thread.join()
     assert len(maps.calls("0")) == len(maps.calls("2")) == 4
+
+
+def in_threads(*calls):
+    """Calls over and over, side by side."""
+    threads = [threading.Thread(target=lambda call=call: [call() for _ in range(20)]) for call in calls]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+
+
+def test_threads_in_fused_encoder_layers_lose_nothing():
+    net = nn.TransformerEncoder(nn.TransformerEncoderLayer(16, 2, 32, batch_first=True), 2).eval()
+    tokens = torch.randn(2, 40, 16)
+    with gcnet.capture(net) as maps:
+        in_threads(*[torch.no_grad()(lambda: net(tokens))] * 4)
+    assert [len(maps.calls(path)) for path in maps] == [80, 80]
+
+
+def test_threads_with_pictures_of_their_own():
+    patches, attention = nn.Conv2d(3, 8, 4, 4), nn.MultiheadAttention(8, 2, batch_first=True)
+    net = nn.ModuleList([patches, attention])
+
+    def call(pictures, side):
+        tokens = patches(torch.randn(pictures, 3, side, side)).flatten(2).transpose(1, 2)
+        attention(tokens, tokens, tokens)
+
+    with gcnet.capture(net) as maps:
+        in_threads(*(lambda n=n: call(n, 4 * (n + 1)) for n in (1, 2, 4)))
+    found = {(len(record.input), record.size, record.windows) for record in maps.calls("1")}
+    assert found == {(1, (2, 2), 1), (2, (3, 3), 1), (4, (5, 5), 1)}
 
 
 def test_wrappers_of_distributed_training(tmp_path):

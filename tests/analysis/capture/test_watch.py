@@ -1,11 +1,14 @@
 """Attention in code of others: fused, laid out, masked, in windows."""
 
+import functools
+
 import pytest
 import timm
 import torch
 import torch.nn.functional as F
 import torchvision
 from torch import nn
+from torch.nn.functional import scaled_dot_product_attention as attend_under_another_name
 
 import gcnet
 from tests.analysis.capture import captured_unchanged
@@ -107,6 +110,104 @@ def test_a_softmax_that_weighs_nothing_is_no_attention():
     net = Classifier()
     with pytest.raises(ValueError, match="nothing was captured: none of ''"), gcnet.capture(net):
         net(x)
+
+
+def test_a_softmax_over_a_table_that_samples_share_is_no_attention():
+    class Codebook(nn.Module):
+        def forward(self, x):
+            return F.softmax(x, dim=-1) @ torch.eye(8)
+
+    net = nn.Sequential(Codebook(), gcnet.NonLocal(3))
+    assert [*captured_unchanged(net, lambda net: net(torch.ones(2, 3, 8)))] == ["1"]
+
+
+def wrapped(function):
+    @functools.wraps(function)
+    def wrapper(*args):
+        return function(*args)
+
+    return wrapper
+
+
+@wrapped
+def attend_within(x):
+    return F.scaled_dot_product_attention(x, x, x)
+
+
+class OtherName(nn.Module):
+    def forward(self, x):
+        return attend_under_another_name(x, x, x)
+
+
+class Wrapped(nn.Module):
+    def forward(self, x):
+        return attend_within(x)
+
+
+@pytest.mark.parametrize("module", [OtherName, Wrapped])
+def test_functions_under_other_names_and_wrapped(module):
+    x = torch.randn(2, 1, 5, 8)
+    assert captured_unchanged(module(), lambda net: net(x))[""].attention.shape == (2, 1, 5, 5)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.bfloat16])
+def test_rows_of_half_precision_are_distributions(dtype):
+    query, key, value = (torch.randn(2, 4, 300, 8).to(dtype) for _ in range(3))
+    record = captured_unchanged(ByHand(torch.matmul).eval(), lambda net: net(query, key, value))[""]
+    torch.testing.assert_close(record.attention.sum(3), torch.ones(2, 4, 300), rtol=0, atol=1e-6)
+
+
+class Picture(nn.Module):
+    """Attention between the positions of a picture, with heads in the batch, or between its channels."""
+
+    def __init__(self, between, fused):
+        super().__init__()
+        self.stem, self.attend = nn.Conv2d(3, 24, 4, 4), between(fused)
+
+    def forward(self, x):
+        features = self.stem(x) if x.dim() == 4 else self.stem(x)[None]
+        return self.attend(features.flatten(2).transpose(1, 2))
+
+
+class HeadsInBatch(nn.Module):
+    def __init__(self, fused):
+        super().__init__()
+        self.fused = fused
+
+    def forward(self, x):
+        q, k, v = (t.unflatten(2, (4, 6)).transpose(1, 2).flatten(0, 1) for t in (x, 2 * x, -x))
+        return attend(q, k, v, self.fused)
+
+
+class BetweenChannels(HeadsInBatch):
+    def forward(self, x):
+        q, k, v = (t.unflatten(2, (4, 6)).permute(0, 2, 3, 1) for t in (x, 2 * x, -x))
+        return attend(q, k, v, self.fused)
+
+
+def attend(q, k, v, fused):
+    if fused:
+        return F.scaled_dot_product_attention(q, k, v)
+    return (q @ k.mT / q.shape[-1] ** 0.5).softmax(-1) @ v
+
+
+@pytest.mark.parametrize("fused", [True, False])
+@pytest.mark.parametrize("shape", [(2, 3, 12, 20), (3, 12, 20)])
+def test_heads_in_the_batch(fused, shape):
+    net, x = Picture(HeadsInBatch, fused), torch.randn(shape)
+    record = captured_unchanged(net, lambda net: net(x))["attend"]
+    samples = 1 if x.dim() == 3 else 2
+    assert (record.size, record.heads, record.windows) == ((3, 5), 4, 1)
+    assert record.attention.shape == (samples, 4, 15, 15)
+    torch.testing.assert_close(record.output.flatten(0, 1), net(x).detach())
+
+
+@pytest.mark.parametrize("fused", [True, False])
+def test_channels_lie_on_no_grid(fused):
+    net, x = Picture(BetweenChannels, fused), torch.randn(2, 3, 8, 24)
+    net.cls_token = nn.Parameter(torch.zeros(1, 1, 24))
+    record = captured_unchanged(net, lambda net: net(x))["attend"]
+    assert (record.size, record.prefix, record.key_size, record.windows) == ((6,), 0, (6,), 1)
 
 
 def test_shapes_that_cannot_be_told_are_refused():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any, NamedTuple
 
 import torch
@@ -56,6 +56,7 @@ def audit(
         seed: of all draws.
 
     Raises:
+        TypeError: batches that are no tensors, such as pairs of images and labels.
         ValueError: no images; no attention, or none that matches or runs; values that are not finite.
 
     Example:
@@ -72,7 +73,7 @@ def audit(
     images = 0
     generator = torch.Generator().manual_seed(seed)
     with torch.no_grad(), evaluating(model), capture(model, match, device=_device(model)) as maps:
-        for batch in batches:
+        for batch in _tensors(batches):
             if not len(batch):
                 continue
             (forward or model)(batch)
@@ -87,6 +88,17 @@ def audit(
     paths = [block.path for block in blocks if block.kind == "non_local"]
     drawn = pairs if any(block.divergence_error for block in blocks) else None
     return Audit(blocks, images, matching_setup(unwrapped(model), paths), drawn)
+
+
+def _tensors(batches: Iterable[Tensor]) -> Iterator[Tensor]:
+    if isinstance(batches, Tensor):
+        raise TypeError(f"batches is one tensor {list(batches.shape)}; give several, such as [x] for a single batch")
+    for batch in batches:
+        if not isinstance(batch, Tensor):
+            raise TypeError(
+                f"batches holds a {type(batch).__name__}; give tensors [N, ...] alone, such as (x for x, y in loader)"
+            )
+        yield batch
 
 
 class _Measured(NamedTuple):

@@ -30,14 +30,14 @@ def captured_attention(
     layer: Layer, tokens: Tensor, attended: Attended, grids: Grids, points: Points, device: torch.device | None
 ) -> Captured:
     """One call of an attention that works on queries, keys and values."""
-    flat = attended.query.dim() == 3
-    query, key, value = (_with_heads(layer.path, part) for part in attended[:3])
-    laid = _lay_out(layer, query.shape[0], query.shape[2], key.shape[2], grids)
+    flat, heads = attended.query.dim() == 3, _heads(tokens, attended.query)
+    query, key, value = (_with_heads(layer.path, part, heads) for part in attended[:3])
+    laid = _lay_out(layer, tokens, query.shape[0], query.shape[2], key.shape[2], grids)
     queries = _queries(layer.path, points, laid)
     chosen = torch.arange(query.shape[2]) if queries is None else torch.tensor(queries)
     mask, reach = attended.mask, None
     if mask is not None:
-        mask = mask[:, None] if flat and mask.dim() == 3 else mask[(None,) * (4 - mask.dim())]
+        mask = _with_heads(layer.path, mask, heads) if flat and mask.dim() == 3 else mask[(None,) * (4 - mask.dim())]
         mask = mask if queries is None or mask.shape[2] == 1 else mask[:, :, chosen.to(mask.device)]
         mask = kept(_narrowed(mask), device)
     if attended.is_causal:
@@ -57,8 +57,9 @@ def captured_map(
     layer: Layer, tokens: Tensor, weights: Tensor, value: Tensor, grids: Grids, points: Points, device: Any
 ) -> Captured:
     """One call of an attention that lays its map out."""
-    weights, value = _with_heads(layer.path, weights), _with_heads(layer.path, value)
-    laid = _lay_out(layer, weights.shape[0], weights.shape[2], weights.shape[3], grids)
+    heads = _heads(tokens, weights)
+    weights, value = _with_heads(layer.path, weights, heads), _with_heads(layer.path, value, heads)
+    laid = _lay_out(layer, tokens, weights.shape[0], weights.shape[2], weights.shape[3], grids)
     queries = _queries(layer.path, points, laid)
     chosen = weights if queries is None else weights[:, :, torch.tensor(queries, device=weights.device)]
     source = MapSource(kept(chosen, device), kept(value, device))
@@ -73,7 +74,9 @@ def _captured(
     return Captured(layer.path, "attention", features, source=source, heads=heads, queries=queries, **laid)
 
 
-def _lay_out(layer: Layer, samples: int, queries: int, keys: int, grids: Grids) -> dict[str, Any]:
+def _lay_out(layer: Layer, tokens: Tensor, samples: int, queries: int, keys: int, grids: Grids) -> dict[str, Any]:
+    if tokens.dim() == 3 and tokens.shape[1] not in (queries, keys):  # not between tokens, but such as between channels
+        return {"size": (queries,), "key_size": (keys,)}
     windows = samples // grids.pictures if grids.pictures and samples % grids.pictures == 0 else 1
     known = grids if windows == 1 else Grids()  # of a window no more is known than its size
     prefix, size = known.lay_out(queries, layer.prefix, layer.grids)
@@ -87,12 +90,22 @@ def _queries(path: str, points: Points, laid: dict[str, Any]) -> tuple[int, ...]
     return tuple(position_of(point, laid["size"], laid["prefix"], path) for point in points)
 
 
-def _with_heads(path: str, tensor: Tensor) -> Tensor:
-    """[N, heads, P, d], with one head for [N, P, d]."""
+def _heads(tokens: Tensor, part: Tensor) -> int:
+    """Heads that a layer has put into the batch: queries [N heads, P, d] where it was called with N samples of P."""
+    if part.dim() != 3 or tokens.dim() < 3 or part.shape[0] % max(1, tokens.shape[0]):
+        return 1
+    positions = (prod(tokens.shape[1:-1]), prod(tokens.shape[2:])) if tokens.dim() > 3 else tokens.shape[1:2]
+    return part.shape[0] // tokens.shape[0] if part.shape[1] in positions else 1
+
+
+def _with_heads(path: str, tensor: Tensor, heads: int) -> Tensor:
+    """[N, heads, P, d], also of [N heads, P, d]."""
     if tensor.dim() not in (3, 4) or tensor.is_nested:
         shape = "nested" if tensor.is_nested else f"of shape {list(tensor.shape)}"
         raise ValueError(f"{path!r} attends with tensors {shape}, not [N, heads, P, d]; leave it out with match=")
-    return tensor[:, None] if tensor.dim() == 3 else tensor
+    if tensor.dim() == 4:
+        return tensor
+    return tensor[:, None] if tensor.shape[0] == 1 else tensor.unflatten(0, (-1, heads))
 
 
 def _narrowed(tensor: Tensor) -> Tensor:

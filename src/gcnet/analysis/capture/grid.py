@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from math import prod
+from threading import local
 from typing import Any
 
 from torch import Tensor, nn
@@ -11,17 +12,20 @@ from torch import Tensor, nn
 _Size = tuple[int, ...]
 
 
-class Grids:
-    """Sizes of what convolutions put out, the last ones last; the tokens of a transformer come from one of them."""
+class Grids(local):
+    """Sizes of what convolutions put out, the last ones last; the tokens of a transformer come from one of them.
+
+    Every thread has its own, as it runs the model on pictures of its own.
+    """
 
     def __init__(self) -> None:
         self.pictures = 0  # in the last batch
         self._sizes: list[_Size] = []
 
-    def saw(self, output: Tensor) -> None:
-        """Note the size of one output [N, C, *spatial]."""
-        size = tuple(output.shape[2:])
-        self.pictures = output.shape[0]
+    def saw(self, output: Tensor, dims: int) -> None:
+        """Note the size of one output [N, C, *spatial], or [C, *spatial], with so many spatial axes."""
+        size = tuple(output.shape[-dims:])
+        self.pictures = output.shape[0] if output.dim() == dims + 2 else 1
         if prod(size) > 1:
             self._sizes = [*(known for known in self._sizes if known != size), size]
 

@@ -52,7 +52,3 @@ class Maps(Mapping[str, Captured]):
         """Keep one call."""
         self._calls.setdefault(record.path, []).append(record)
         self.ever = True
-
-    def count(self, path: str) -> int:
-        """Number of calls kept; 0 for a module that did not run."""
-        return len(self._calls.get(path, ()))

@@ -10,8 +10,10 @@ from __future__ import annotations
 import functools
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import ExitStack, contextmanager
+from threading import local
 from types import MethodType
 from typing import Any
+from weakref import ref
 
 import torch
 from torch import Tensor, nn
@@ -32,15 +34,26 @@ from gcnet.insertion.attach import places_of
 _EncoderLayer = nn.TransformerEncoderLayer
 
 
+class _Projected(local):
+    """How many calls of nn.MultiheadAttention were seen in this thread."""
+
+    count = 0
+
+
 class Observer:
     """Puts what modules do into maps, until it is closed."""
 
-    def __init__(self, maps: Maps, points: Points, device: torch.device | None) -> None:
-        self._maps: Maps | None = maps
+    def __init__(self, maps: Maps | None, points: Points, device: torch.device | None) -> None:
+        self._maps = maps
         self._points, self._device, self._grids = points, device, Grids()
+        self._projected = _Projected()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        """A copy of a model that is made inside takes hooks along, which see nothing."""
+        return Observer, (None, None, None)
 
     def close(self) -> None:
-        """Copies of a module that were made meanwhile go on calling, and find nothing to add to."""
+        """Whoever still holds it finds nothing to add to."""
         self._maps = None
 
     @contextmanager
@@ -105,10 +118,9 @@ class Observer:
         return output
 
     def _encoder_layer(self, layer: Layer, call: Callable[..., Any], module: Any, *args: Any, **kwargs: Any) -> Any:
-        maps = self._sees()
-        before = maps.count(layer.path) if maps is not None else 0
+        before = self._projected.count
         output = call(*args, **kwargs)
-        if maps is not None and maps.count(layer.path) == before:
+        if self._sees() is not None and self._projected.count == before:
             with apart():
                 given = encoder_layer_tokens(module, *args, **kwargs)
             self._project(layer, module.self_attn, **given)
@@ -117,6 +129,7 @@ class Observer:
     def _project(self, layer: Layer, module: Any, *args: Any, **kwargs: Any) -> None:
         maps = self._sees()
         if maps is not None:
+            self._projected.count += 1
             with apart():
                 tokens, attended = project(module, *args, **kwargs)
                 maps.add(captured_attention(layer, tokens, attended, self._grids, self._points, self._device))
@@ -139,22 +152,22 @@ class Observer:
 
     def _convolution(self, call: Callable[..., Any], module: Any, *args: Any, **kwargs: Any) -> Any:
         output = call(*args, **kwargs)
-        self._grids.saw(output)
+        self._grids.saw(output, len(module.kernel_size))
         return output
 
 
 def replace(module: nn.Module, name: str, around: Callable[..., Any]) -> Callable[[], None]:
     """Let ``around(method, module, *args, **kwargs)`` stand in for a method of this instance; returns how to undo it.
 
-    A copy of the module gets a method of its own.
+    A copy of the module gets a method of its own, without ``around``.
     """
     own: dict[str, Any] = vars(module)
-    before = own.get(name)
+    before, original = own.get(name), ref(module)
 
     @functools.wraps(getattr(type(module), name))
     def method(self: Any, *args: Any, **kwargs: Any) -> Any:
         call = functools.partial(getattr(type(self), name), self) if before is None else before
-        return around(call, self, *args, **kwargs)
+        return around(call, self, *args, **kwargs) if self is original() else call(*args, **kwargs)
 
     own[name] = ours = MethodType(method, module)
 

@@ -18,7 +18,10 @@ def check_queries(queries: Iterable[Sequence[float]] | None) -> Points:
     """
     if queries is None:
         return None
-    points = tuple(_point(point) for point in queries)
+    try:
+        points = tuple(_point(point) for point in queries)
+    except TypeError:
+        raise ValueError(f"queries={queries!r} are no points; give such as [(0.5, 0.25)] for (y, x)") from None
     if not points:
         raise ValueError("queries= is empty; give points such as (0.5, 0.25) for (y, x), or leave it out for all")
     for point in points:
@@ -58,7 +61,7 @@ def cell_of(point: Sequence[float], size: Sequence[int]) -> tuple[int, ...]:
 def _point(shares: Any) -> tuple[float, ...]:
     try:
         point = tuple(float(share) for share in shares)
-    except TypeError:
+    except (TypeError, ValueError):
         point = ()
     if not point or not all(isfinite(share) and 0 <= share <= 1 for share in point):
         raise ValueError(f"{shares!r} is no point; give shares of the axes in 0..1, such as (0.5, 0.25) for (y, x)")

@@ -30,9 +30,10 @@ def capture(
     """Collect the attention of the blocks and attention layers of ``model`` that run inside.
 
     Seen are GC, SNL and NL blocks; ``nn.MultiheadAttention``, its fused paths included; and any module whose own code,
-    or a function it calls, calls ``scaled_dot_product_attention`` or multiplies a softmax with values, as the
-    transformers of timm, torchvision and transformers do. Such a module is not looked into if there is other attention
-    within it. Outputs, gradients, running statistics and random numbers are those without the context, to the bit.
+    or a function it calls, calls ``scaled_dot_product_attention`` or multiplies a softmax with values by matmul, bmm or
+    ``@``, as the transformers of timm, torchvision and transformers do. A map that is changed before (talking heads) is
+    not seen, and such a module is not looked into if there is other attention within it. Outputs, gradients, running
+    statistics and random numbers are those without the context, to the bit.
 
     Memory is linear in the number of positions, see :class:`Captured`; only a map that the network itself lays out is
     kept as such. Of compiled modules (``torch.compile(model)``, ``model.compile()``) the output comes from the compiled
@@ -81,8 +82,9 @@ def capture(
     if not maps.ever:
         paths = ", ".join(repr(site.layer.path) for site in sites[:6])
         raise ValueError(
-            f"nothing was captured: none of {paths}{' ...' * (len(sites) > 6)} ran inside the context; call the model "
-            "that was given to capture, or a part of it, there"
+            f"nothing was captured: none of {paths}{' ...' * (len(sites) > 6)} attended inside the context; call the "
+            "model that was given to capture, or a part of it, there; a softmax counts where matmul, bmm or @ "
+            "multiplies it with values"
         )
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import inspect
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import CodeType, FunctionType
@@ -43,8 +44,11 @@ def find_sites(model: nn.Module, match: str | Iterable[str] | None) -> list[Site
         raise ValueError(_nothing(model, named))
     if match is None:
         return sites
+    patterns = strings("match", match, "layer3.*")
+    if not patterns:
+        raise ValueError(f"match={match!r} holds no pattern; give one such as 'layer3.*', or leave it out for all")
     chosen: set[Site] = set()
-    for pattern in strings("match", match, "layer3.*"):
+    for pattern in patterns:
         matcher = path_matcher(pattern)
         found = {site for site in sites if any(map(matcher.fullmatch, _upwards(site.layer.path)))}
         if not found:
@@ -95,8 +99,9 @@ def _functions(cls: type) -> Iterator[FunctionType]:
 
 def _attends(function: FunctionType) -> bool:
     names = _names(function.__code__)
-    called = (function.__globals__.get(name) for name in names)
-    codes = [other.__code__ for other in called if isinstance(other, FunctionType)]
+    called = [function.__globals__.get(name) for name in names]
+    names.update(getattr(other, "__name__", "") for other in called)  # imported under another name
+    codes = [inspect.unwrap(other).__code__ for other in called if isinstance(other, FunctionType)]
     return any(not _NAMES.isdisjoint(found) for found in (names, *map(_names, codes)))
 
 

@@ -67,7 +67,10 @@ class SoftmaxSource:
 
 @dataclass(frozen=True, eq=False)
 class MapSource:
-    """A map [N, heads, Q, M] as the network laid it out, and its values [N, heads, M, dv]."""
+    """A map [N, heads, Q, M] as the network laid it out, and its values [N, heads, M, dv].
+
+    Rows that were rounded to half precision are made to sum to 1 again.
+    """
 
     weights: Tensor
     value: Tensor
@@ -79,7 +82,11 @@ class MapSource:
     def rows(self, queries: Tensor | None) -> Tensor:
         """[N, heads, Q, M]."""
         weights = self.weights if queries is None else self.weights[:, :, queries.to(self.weights.device)]
-        return weights.to(working_dtype(weights))
+        rows = weights.to(working_dtype(weights))
+        if rows.dtype == weights.dtype:
+            return rows
+        sums = rows.sum(3, keepdim=True)
+        return rows / sums.where(sums > 0, 1)
 
     @torch.no_grad()
     def output(self) -> Tensor:

@@ -45,7 +45,9 @@ class Watch(TorchFunctionMode):
             if func in _HANDED_ON:
                 self._same.append(result)
             elif func in _PRODUCTS:
-                self._laid_out(self._map, args[1] if len(args) > 1 else next(iter(kwargs.values())))
+                value = args[1] if len(args) > 1 else next(iter(kwargs.values()))
+                if value.dim() == self._map.dim():  # a table that all samples share holds no values of positions
+                    self._laid_out(self._map, value)
                 self._map, self._same = None, []
         return result
 
