@@ -9,8 +9,8 @@ from torch import nn
 
 pytest.importorskip("lightning")
 
-from gcnet.study.pictures import find_pictures, views
 from gcnet.recipes.scenes_segmentation import scenes_segmentation
+from gcnet.study.pictures import find_pictures, views
 from gcnet.study.sight import whole
 from gcnet.study.subject import Subject, open_subject
 from gcnet.training.classification.image_folder import find_images
