@@ -77,7 +77,7 @@ def test_a_video_classifier_sees_the_middle_view(tmp_path):
         subject.see(Image.new("RGB", (8, 8)))
 
 
-def test_a_file_in_the_folder_of_a_run_is_seen_as_the_run_is(tmp_path, image):
+def test_a_file_in_the_folder_of_a_run_is_seen_as_the_run_is(tmp_path, image, monkeypatch):
     save_run(tmp_path / "run", photo_config(tmp_path))
     subject = open_subject(str(tmp_path / "run"))
     (tmp_path / "run" / "collapsed").mkdir()
@@ -89,6 +89,8 @@ def test_a_file_in_the_folder_of_a_run_is_seen_as_the_run_is(tmp_path, image):
     assert torch.equal(again(view.input[None]), subject(view.input[None]))
     of_checkpoint = open_subject(str(tmp_path / "run" / "checkpoints" / "last.ckpt"))
     assert torch.equal(of_checkpoint(view.input[None]), subject(view.input[None]))
+    monkeypatch.chdir(tmp_path)
+    assert open_subject("run/checkpoints/best.ckpt").run == (tmp_path / "run").absolute()
 
 
 def test_a_file_elsewhere(tmp_path, image):

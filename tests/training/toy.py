@@ -120,6 +120,9 @@ class ToyExperiment(Experiment[ToyConfig, ToyTask]):
     def val_loader(self, place):
         return val_loader(ToyData(self.config, train=False), self.config, place)
 
+    def val_files(self):
+        return []
+
     def predict(self, task, inputs, out):
         raise NotImplementedError
 

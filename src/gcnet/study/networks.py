@@ -62,7 +62,7 @@ def open_file(name: str, *, size: int | None = None) -> Subject:
     """
     path = Path(name)
     run = run_of(path)
-    if run and path.parent == run.absolute() / "checkpoints" and path.suffix == ".ckpt":
+    if run and path.absolute().parent == run.absolute() / "checkpoints" and path.suffix == ".ckpt":
         return open_run(run, path.stem)
     net: Any = _load_of_run(name, run) if run else gcnet.load(name)
     if run:

@@ -3,17 +3,24 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
 from gcnet.study.subject import Subject, View
+from gcnet.training.checkpointing import checkpoint_path, read_checkpoint
 from gcnet.training.data_files import files_below
+from gcnet.training.experiment import check_classes, open_experiment
 from gcnet.training.images import SUFFIXES as IMAGES
 from gcnet.training.loading import BrokenSample
+from gcnet.training.run_folder import load_config
+from gcnet.training.segmentation.mask_folder import LAYOUTS
 from gcnet.training.video.video_folder import SUFFIXES as VIDEOS
 
-VALIDATION = ("val", "validation", "val2017", "test")
+VALIDATION = ("val", "validation", "valid", "val2017", "test")
+#: Folders of images and of their masks, side by side.
+MASKS = [(Path(layout.images.format("")).name, Path(layout.masks.format("")).name) for layout in LAYOUTS.values()]
 
 
 def find_pictures(subject: Subject, data: Path, most: int | None = None) -> list[Path]:
@@ -21,7 +28,9 @@ def find_pictures(subject: Subject, data: Path, most: int | None = None) -> list
 
     Args:
         subject: that sees images or videos.
-        data: a folder, or one file.
+        data: a folder, or one file. Of the data of the subject's run, or a folder laid out like it with the same
+            classes, what the run validates on is taken; elsewhere what is in ``val``, ``valid``, ``validation``,
+            ``val2017`` or ``test``, or else everything. Masks beside images are none.
         most: keep so many, evenly spaced.
 
     Raises:
@@ -31,16 +40,45 @@ def find_pictures(subject: Subject, data: Path, most: int | None = None) -> list
         return [data]
     if not data.exists():
         raise FileNotFoundError(f"data={data}: no such file or folder")
-    suffixes = IMAGES if subject.kind == "image" else VIDEOS
-    for name in (*VALIDATION, "."):
-        files = files_below(data / name, suffixes) if (data / name).is_dir() else []
-        if files:
-            break
-    else:
-        raise FileNotFoundError(f"data={data}: no {subject.kind}s there ({', '.join(suffixes)})")
+    files = _validated_on(subject, data) or _below(data, IMAGES if subject.kind == "image" else VIDEOS)
+    if not files:
+        suffixes = ", ".join(IMAGES if subject.kind == "image" else VIDEOS)
+        raise FileNotFoundError(f"data={data}: no {subject.kind} files there ({suffixes}); name a folder that has some")
     if most is None or len(files) <= most:
         return files
     return [files[index] for index in np.linspace(0, len(files) - 1, most).round().astype(int)]
+
+
+def _validated_on(subject: Subject, data: Path) -> list[Path]:
+    """What the subject's run would validate on, in this data; nothing where it is not laid out as the run needs it."""
+    if subject.run is None:
+        return []
+    config = replace(load_config(subject.run), data=data, check_files=False)
+    try:
+        experiment = open_experiment(config)
+        classes = read_checkpoint(checkpoint_path(subject.run, "best"))["classes"]
+        check_classes(experiment, classes, subject.run)
+    except (ValueError, FileNotFoundError):
+        return []
+    return experiment.val_files()
+
+
+def _below(data: Path, suffixes: Sequence[str]) -> list[Path]:
+    parts = [layout.images.format(layout.splits[1]) for layout in LAYOUTS.values()]
+    for name in (*parts, *VALIDATION, "."):
+        files = [path for path in files_below(data / name, suffixes) if not _is_mask(path, data)]
+        if files:
+            return files
+    return []
+
+
+def _is_mask(path: Path, data: Path) -> bool:
+    folders = path.relative_to(data).parents
+    return any(
+        folder.name == masks and (data / folder.parent / images).is_dir()
+        for folder in folders
+        for images, masks in MASKS
+    )
 
 
 def views(subject: Subject, files: Sequence[Path], batch_size: int, broken: list[str]) -> Iterator[list[View]]:

@@ -61,6 +61,10 @@ class Experiment(ABC, Generic[Config, OwnTask]):
     def val_loader(self, place: Place) -> Loader:
         """Validation batches of one process."""
 
+    @abstractmethod
+    def val_files(self) -> list[Path]:
+        """Images or videos of the validation part; none of data that does not keep each in a file of its own."""
+
     def write_scores(self, folder: Path, task: OwnTask) -> dict[str, object]:
         """Write pictures and tables of the last validation into ``folder``; what is returned joins results.json."""
         return {}

@@ -272,6 +272,8 @@ def test_hooks_and_forwards_that_would_be_lost():
         ({"to": "snl", "ratio": 0.5}, "go with to='gc'"),
         ({"ratio": 0.5, "kept": 0.5}, "give one of them"),
         ({"kept": 1.5}, "kept=1.5"),
+        ({"ratio": 5.0}, "ratio=5.0 must lie between 0 and 1"),
+        ({"ratio": 0.0}, "ratio=0.0 must lie between 0 and 1"),
         ({"threshold": 0}, "threshold=0"),
         ({"tolerance": float("nan")}, "tolerance=nan"),
         ({"distill": -1}, "distill=-1"),

@@ -145,6 +145,8 @@ def _check_options(
         raise ValueError(f"ratio={ratio} and kept={kept} go with to='gc'; an SNL block has no bottleneck")
     if ratio is not None and kept is not None:
         raise ValueError(f"ratio={ratio} and kept={kept}: give one of them")
+    if ratio is not None and not 0 < ratio <= 1:
+        raise ValueError(f"ratio={ratio} must lie between 0 and 1, such as 1/16; to='snl' keeps the transform whole")
     if kept is not None and not 0 < kept <= 1:
         raise ValueError(f"kept={kept} must lie between 0 and 1, such as 0.99")
     for name, value in (("threshold", threshold), ("tolerance", tolerance)):

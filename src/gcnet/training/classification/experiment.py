@@ -12,7 +12,7 @@ from gcnet.training import loading
 from gcnet.training.classification.config import ClassificationConfig
 from gcnet.training.classification.confusion import write_confusion
 from gcnet.training.classification.data import find_data
-from gcnet.training.classification.image_folder import LabelledImages
+from gcnet.training.classification.image_folder import ImageFolder, LabelledImages
 from gcnet.training.classification.image_source import ImageSource
 from gcnet.training.classification.pictures import MOST, contact_sheet
 from gcnet.training.classification.task import ClassificationTask, likeliest
@@ -68,6 +68,10 @@ class ClassificationExperiment(Experiment[ClassificationConfig, ClassificationTa
     def val_loader(self, place: Place) -> Loader:
         """Every validation image once, over all processes."""
         return self.data.val_loader(val_transform(self.config), self.config, place)
+
+    def val_files(self) -> list[Path]:
+        """Validation images; none of shards and Hugging Face data sets."""
+        return [path for path, _ in self.data.files.val] if isinstance(self.data, ImageFolder) else []
 
     def write_scores(self, folder: Path, task: ClassificationTask) -> dict[str, object]:
         """Write ``classes.csv`` and ``confusion.png`` of the last validation; return the accuracy of every class.

@@ -66,6 +66,10 @@ class DetectionExperiment(Experiment[DetectionConfig, DetectionTask]):
         """Validation images of one process."""
         return val_loader(ScoredImages(self.val), self.config, place, collate=collate)
 
+    def val_files(self) -> list[Path]:
+        """Validation images."""
+        return [self.val.folder / image.name for image in self.val.images]
+
     def write_scores(self, folder: Path, task: DetectionTask) -> dict[str, object]:
         """detections.json in COCO's format of results, detections.png, and the scores per class."""
         found = task.found

@@ -81,6 +81,10 @@ class SegmentationExperiment(Experiment[SegmentationConfig, SegmentationTask]):
         table = label_table(self.config.labels, len(self.classes), self.config.ignore_index)
         return MaskedImages(pairs, table, transform)
 
+    def val_files(self) -> list[Path]:
+        """Validation images, without their masks."""
+        return [pair.image for pair in self.data.val]
+
     def write_scores(self, folder: Path, task: SegmentationTask) -> dict[str, object]:
         """Write examples.png and class_iou.png; return IoU and share of the pixels per class."""
         iou = class_iou(task.confusion).tolist()

@@ -74,6 +74,10 @@ class VideoExperiment(Experiment[VideoConfig, VideoTask]):
         videos = max(1, self.config.batch_size // math.prod(Views.parse(self.config.views)))
         return loading.val_loader(VideoViews(self.data.val, self.config), self.config, place, batch_size=videos)
 
+    def val_files(self) -> list[Path]:
+        """Validation videos, each once."""
+        return list(dict.fromkeys(path for path, _ in self.data.val))
+
     def write_scores(self, folder: Path, task: VideoTask) -> dict[str, object]:
         """Write ``classes.csv``, ``confusion.png`` and strips of a few validation videos below ``attention/``.
 
