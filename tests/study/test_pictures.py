@@ -15,8 +15,7 @@ from gcnet.study.sight import whole
 from gcnet.study.subject import Subject, open_subject
 from gcnet.training.classification.image_folder import find_images
 from gcnet.training.scenes.make import SceneSettings, make_scenes
-from tests.study.saved_runs import save_run
-from tests.study.test_subject import photos
+from tests.study.saved_runs import photo_config, save_run
 from tests.training.classification.photos import write_shards
 
 
@@ -61,21 +60,21 @@ def class_folders(root, classes=("cat", "dog")):
 
 def test_a_run_without_a_val_folder_is_shown_what_it_validates_on(tmp_path):
     data = class_folders(tmp_path / "data")
-    save_run(tmp_path / "run", photos(data))
+    save_run(tmp_path / "run", photo_config(data))
     found = find_pictures(open_subject(str(tmp_path / "run")), data)
     assert found == [path for path, _ in find_images(data).files.val]
     assert len(found) == 4
 
 
 def test_folders_of_other_classes_are_taken_whole(tmp_path):
-    save_run(tmp_path / "run", photos(class_folders(tmp_path / "data")))
+    save_run(tmp_path / "run", photo_config(class_folders(tmp_path / "data")))
     other = class_folders(tmp_path / "albums", ("beach", "party"))
     assert len(find_pictures(open_subject(str(tmp_path / "run")), other)) == 20
 
 
 def test_data_without_files(tmp_path):
     data = write_shards(tmp_path / "shards")
-    save_run(tmp_path / "run", photos(data), ("blue", "red"))
+    save_run(tmp_path / "run", photo_config(data), ("blue", "red"))
     with pytest.raises(FileNotFoundError, match=r"shards: no image files there .*; name a folder that has some"):
         find_pictures(open_subject(str(tmp_path / "run")), data)
 

@@ -146,6 +146,22 @@ def test_names_with_downloaded_weights_know_their_classes(monkeypatch):
     assert subject.classes[0] == "tench"
 
 
+class Hostile:
+    def __reduce__(self):
+        return print, ("executed",)
+
+
+def test_a_hostile_checkpoint_is_refused_in_one_line(tmp_path, capsys):
+    save_run(tmp_path / "run", photo_config(tmp_path))
+    torch.save(Hostile(), tmp_path / "run" / "checkpoints" / "best.ckpt")
+    with pytest.raises(
+        ValueError, match="holds more than tensors and plain values; nothing in it was executed"
+    ) as error:
+        open_subject(str(tmp_path / "run"))
+    assert "\n" not in str(error.value)
+    assert "executed" not in capsys.readouterr().out
+
+
 @pytest.mark.parametrize(
     ("name", "options", "message"),
     [

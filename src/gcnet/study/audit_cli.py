@@ -87,7 +87,9 @@ def _audit(arguments: Arguments) -> None:
     if data is None:
         raise ValueError(f"data: {arguments.model} has no data of its own; give --data with a folder of images")
     files = find_pictures(subject, data, arguments.images)
-    folder = _new_folder(Path(arguments.out) if arguments.out else None, subject)
+    out = Path(arguments.out) if arguments.out else None
+    was_there = out is not None and out.exists()
+    folder = _new_folder(out, subject)
     try:
         found = audit_files(
             subject,
@@ -98,7 +100,8 @@ def _audit(arguments: Arguments) -> None:
             seed=arguments.seed,
         )
     except BaseException:
-        folder.rmdir()
+        if not was_there:
+            folder.rmdir()
         raise
     save_json(folder / "audit.json", found.to_dict())
     for suffix in ("png", "svg"):

@@ -6,6 +6,7 @@ import shutil
 import time
 from collections.abc import Mapping
 from pathlib import Path
+from pickle import UnpicklingError
 from typing import Any
 
 import torch
@@ -113,6 +114,8 @@ def read_checkpoint(path: Path) -> Mapping[str, Any]:
         checkpoint = torch.load(path, map_location="cpu", weights_only=True)
         if missing := sorted(set(_PARTS) - checkpoint.keys()):
             raise ValueError(f"it has no {missing[0]}")
+    except UnpicklingError as error:
+        raise ValueError(f"{path} holds more than tensors and plain values; nothing in it was executed") from error
     except Exception as error:
         raise ValueError(f"{path} is damaged or no checkpoint of a run ({type(error).__name__}: {error})") from error
     return checkpoint

@@ -60,7 +60,7 @@ class Sheet:
     ) -> None:
         left = _LINE + 0.05 if labels else 0.05
         panel = min(_WIDEST, (width - left - _SCALE) / columns - _GAP)
-        if panel < 0.4:
+        if not panel >= 0.4:  # nor NaN
             raise ValueError(f"width={width:g} cm is too narrow for {columns} panels in a row")
         width = left + columns * (panel + _GAP) + _SCALE
         heading = 1.5 * _LINE if title else 0.0
