@@ -66,9 +66,10 @@ def test_a_run_without_a_val_folder_is_shown_what_it_validates_on(tmp_path):
     assert len(found) == 4
 
 
-def test_folders_of_other_classes_are_taken_whole(tmp_path):
+@pytest.mark.parametrize("classes", [("beach", "party"), ("cat", "dog")])
+def test_other_folders_are_taken_whole(tmp_path, classes):
     save_run(tmp_path / "run", photo_config(class_folders(tmp_path / "data")))
-    other = class_folders(tmp_path / "albums", ("beach", "party"))
+    other = class_folders(tmp_path / "albums", classes)
     assert len(find_pictures(open_subject(str(tmp_path / "run")), other)) == 20
 
 

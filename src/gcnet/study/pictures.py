@@ -9,9 +9,8 @@ from pathlib import Path
 import numpy as np
 
 from gcnet.study.subject import Subject, View
-from gcnet.training.checkpointing import checkpoint_path, read_checkpoint
 from gcnet.training.data_files import files_below
-from gcnet.training.experiment import check_classes, open_experiment
+from gcnet.training.experiment import open_experiment
 from gcnet.training.images import SUFFIXES as IMAGES
 from gcnet.training.loading import BrokenSample
 from gcnet.training.run_folder import load_config
@@ -28,9 +27,9 @@ def find_pictures(subject: Subject, data: Path, most: int | None = None) -> list
 
     Args:
         subject: that sees images or videos.
-        data: a folder, or one file. Of the data of the subject's run, or a folder laid out like it with the same
-            classes, what the run validates on is taken; elsewhere what is in ``val``, ``valid``, ``validation``,
-            ``val2017`` or ``test``, or else everything. Masks beside images are none.
+        data: a folder, or one file. Of the data of the subject's run, what the run validates on is taken; elsewhere
+            what is in ``val``, ``valid``, ``validation``, ``val2017`` or ``test``, or else everything. Masks beside
+            images are none.
         most: keep so many, evenly spaced.
 
     Raises:
@@ -50,17 +49,13 @@ def find_pictures(subject: Subject, data: Path, most: int | None = None) -> list
 
 
 def _validated_on(subject: Subject, data: Path) -> list[Path]:
-    """What the subject's run would validate on, in this data; nothing where it is not laid out as the run needs it."""
-    if subject.run is None:
+    """What the subject's run validates on, if this is its data and still laid out as the run needs it."""
+    if subject.run is None or subject.data is None or data.resolve() != subject.data.resolve():
         return []
-    config = replace(load_config(subject.run), data=data, check_files=False)
     try:
-        experiment = open_experiment(config)
-        classes = read_checkpoint(checkpoint_path(subject.run, "best"))["classes"]
-        check_classes(experiment, classes, subject.run)
+        return open_experiment(replace(load_config(subject.run), check_files=False)).val_files()
     except (ValueError, FileNotFoundError):
         return []
-    return experiment.val_files()
 
 
 def _below(data: Path, suffixes: Sequence[str]) -> list[Path]:
