@@ -132,6 +132,18 @@ def test_files_that_are_no_pictures(run, tmp_path, capsys):
         assert message in capsys.readouterr().err
 
 
+def test_broken_pictures_of_a_folder_are_left_out(run, pictures, tmp_path, capsys):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "0.png").write_bytes(b"no picture")
+    (tmp_path / "photos" / "1.png").write_bytes((pictures / "1.png").read_bytes())
+    report = reported([run, tmp_path / "photos", "--out", tmp_path / "a.png"], capsys)
+    assert [picture["file"] for picture in report["pictures"]] == [str(tmp_path / "photos" / "1.png")]
+    assert any("left out" in note and "0.png" in note for note in report["notes"])
+    (tmp_path / "photos" / "1.png").unlink()
+    assert attend([str(run), str(tmp_path / "photos"), "--out", str(tmp_path / "b.png")]) == 2
+    assert "none of 1 files can be read; left out" in capsys.readouterr().err
+
+
 def test_a_network_without_attention(pictures, tmp_path, capsys):
     assert attend(["resnet18", str(pictures / "0.png"), "--size", "64", "--out", str(tmp_path / "a.png")]) == 2
     message = capsys.readouterr().err

@@ -79,6 +79,7 @@ def _attend(arguments: Arguments) -> dict[str, Any]:
     from gcnet.analysis.figures.sheet import figure_paths
     from gcnet.study.looking import look
     from gcnet.study.subject import open_subject
+    from gcnet.training.loading import BrokenSample
 
     formats = tuple(name.strip() for name in arguments.format.split(",") if name.strip())
     figure_paths(arguments.out, formats)
@@ -90,13 +91,22 @@ def _attend(arguments: Arguments) -> dict[str, Any]:
         raise ValueError(f"beside_weights={arguments.beside_weights}: goes with --beside MODEL")
     files, notes = _files(subject, arguments.images, arguments.most)
     notes += [f"{net.name} has random weights; give --weights" for net in (subject, beside) if net and not net.trained]
-    looks = [
-        look(subject, path, arguments.queries, block=arguments.block or None, head=arguments.head, beside=beside)
-        for path in files
-    ]
+    looks = {}
+    for path in files:
+        try:
+            looks[path] = look(
+                subject, path, arguments.queries, block=arguments.block or None, head=arguments.head, beside=beside
+            )
+        except BrokenSample as error:
+            if path in arguments.images:
+                raise
+            notes.append(f"left out: {error}")
+    if not looks:
+        raise ValueError(f"none of {len(files)} files can be read; {notes[-1]}")
     draw = attention_figure if subject.kind == "image" else attention_strip
-    figure = draw([found.row for found in looks], width=arguments.width)
-    first = looks[0].seen
+    figure = draw([found.row for found in looks.values()], width=arguments.width)
+    shown = next(iter(looks.values()))
+    first = shown.seen
     written = save_figure(figure, arguments.out, formats, title=f"Attention of {first.path} in {arguments.model}")
     return {
         "model": arguments.model,
@@ -104,11 +114,11 @@ def _attend(arguments: Arguments) -> dict[str, Any]:
         "kind": first.kind,
         "heads": first.heads,
         "head": arguments.head,
-        "beside": looks[0].beside and {"model": arguments.beside or arguments.model, "block": looks[0].beside.path},
+        "beside": shown.beside and {"model": arguments.beside or arguments.model, "block": shown.beside.path},
         "notes": notes,
         "pictures": [
             {"file": str(path), "size": list(found.row.picture.shape[1:]), "queries": found.row.numbers()}
-            for path, found in zip(files, looks, strict=True)
+            for path, found in looks.items()
         ],
         "written": [str(path) for path in written],
     }
