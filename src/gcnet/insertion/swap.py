@@ -13,6 +13,7 @@ from torch import nn
 from gcnet.blocks.base import Block, format_option
 from gcnet.insertion.attach import check_unwrapped, host_modules, original_class, places_of
 from gcnet.insertion.match import path_matcher, strings
+from gcnet.insertion.places import Holders, check_in_place, put
 from gcnet.insertion.report import table
 from gcnet.layouts import FOREIGN, Foreign, Key, qualified_name
 from gcnet.layouts.twin import difference, known, restore, twin
@@ -63,7 +64,7 @@ class _Pair(NamedTuple):
     theirs: nn.Module
     ours: Block
     keys: tuple[Key, ...]
-    holders: tuple[tuple[nn.Module, str], ...]
+    holders: Holders
 
 
 @dataclass(frozen=True)
@@ -113,14 +114,11 @@ class SwapReport:
         if not self._pairs:
             raise RuntimeError("this swap was undone already; call gcnet.swap(model) to swap again")
         for pair, block in zip(self._pairs, self.swapped, strict=True):
-            if any(holder._modules.get(name) is not pair.ours for holder, name in pair.holders):
-                raise RuntimeError(f"{_join(block.paths)} is no longer the block that this swap put there")
-            if places_of(pair.ours):
-                raise RuntimeError(f"{_join(block.paths)} hosts a context block by now; gcnet.remove(model) first")
+            check_in_place(pair.holders, pair.ours, _join(block.paths), by="swap")
         for pair in self._pairs:
             restore(pair.ours, pair.theirs, pair.keys)
         for pair in self._pairs:
-            _put(pair.holders, pair.theirs)
+            put(pair.holders, pair.theirs)
         self._pairs.clear()
 
 
@@ -188,7 +186,7 @@ def swap(model: nn.Module, match: str | Iterable[str] | None = None) -> SwapRepo
     if not pairs:
         raise ValueError(f"nothing was swapped in this {type(model).__name__}:\n{_left_table(left)}")
     for pair in pairs:
-        _put(pair.holders, pair.ours)
+        put(pair.holders, pair.ours)
     return SwapReport(tuple(swapped), tuple(left), model, pairs)
 
 
@@ -255,11 +253,6 @@ def block_call(block: type[Block], channels: int, options: Mapping[str, Any]) ->
 def _holder(model: nn.Module, path: str) -> tuple[nn.Module, str]:
     parent, _, name = path.rpartition(".")
     return model.get_submodule(parent), name
-
-
-def _put(holders: Iterable[tuple[nn.Module, str]], module: nn.Module) -> None:
-    for holder, name in holders:
-        holder._modules[name] = module
 
 
 def _left_table(left: Iterable[Left]) -> str:

@@ -18,12 +18,12 @@ from gcnet.analysis.collapse.report import (
     LeftBlock,
     Pair,
     QueryDependentError,
-    put,
 )
 from gcnet.blocks import NonLocal
 from gcnet.blocks.base import Block, check_choice
 from gcnet.insertion.attach import check_unwrapped
 from gcnet.insertion.match import path_matcher
+from gcnet.insertion.places import Holders, put
 from gcnet.insertion.swap import block_call, check_bare
 from gcnet.models.sameness import block_paths
 
@@ -216,7 +216,7 @@ def _at_home(built: Pooled, block: NonLocal) -> Block:
     return built
 
 
-def _holders(model: nn.Module, block: nn.Module) -> tuple[tuple[nn.Module, str], ...]:
+def _holders(model: nn.Module, block: nn.Module) -> Holders:
     return tuple((m, name) for m in model.modules() for name, child in m._modules.items() if child is block)
 
 

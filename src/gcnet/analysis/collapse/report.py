@@ -10,7 +10,8 @@ from torch import nn
 
 from gcnet.analysis.bootstrap import Interval
 from gcnet.analysis.table import format_table, with_unit
-from gcnet.insertion.attach import check_unwrapped, places_of
+from gcnet.insertion.attach import check_unwrapped
+from gcnet.insertion.places import Holders, check_in_place, put
 
 
 class QueryDependentError(ValueError):
@@ -59,7 +60,7 @@ class Pair(NamedTuple):
 
     old: nn.Module
     new: nn.Module
-    holders: tuple[tuple[nn.Module, str], ...]
+    holders: Holders
 
 
 @dataclass(frozen=True)
@@ -126,16 +127,7 @@ class CollapseReport:
         if not self._pairs:
             raise RuntimeError("this collapse was undone already")
         for pair, block in zip(self._pairs, self.collapsed, strict=True):
-            if any(holder._modules.get(name) is not pair.new for holder, name in pair.holders):
-                raise RuntimeError(f"{block.path} is no longer the block that this collapse put there")
-            if places_of(pair.new):
-                raise RuntimeError(f"{block.path} hosts a context block by now; gcnet.remove(model) first")
+            check_in_place(pair.holders, pair.new, block.path, by="collapse")
         for pair in self._pairs:
             put(pair.holders, pair.old)
         self._pairs.clear()
-
-
-def put(holders: tuple[tuple[nn.Module, str], ...], block: nn.Module) -> None:
-    """Make ``block`` the child that its holders have under these names."""
-    for holder, name in holders:
-        holder._modules[name] = block
