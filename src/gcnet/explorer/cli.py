@@ -19,7 +19,7 @@ from gcnet.explorer.app import build_app
 from gcnet.explorer.gallery import Gallery
 from gcnet.explorer.passes import run_pass
 from gcnet.recipes.parsing import guarded
-from gcnet.study.pictures import find_pictures
+from gcnet.study.pictures import find_pictures, thinned
 from gcnet.study.subject import Subject, open_subject
 
 MOST_IMAGES = 500
@@ -105,7 +105,7 @@ def _gallery(images: Path | None, subject: Subject) -> Gallery:
         print("No --images: drop some on the page.")
         return Gallery(kind=subject.kind)
     files = find_pictures(subject, folder)
-    shown = find_pictures(subject, folder, MOST_IMAGES)
+    shown = thinned(files, MOST_IMAGES)
     gallery = Gallery(folder if folder.is_dir() else folder.parent, shown, subject.kind)
     some = f"{len(shown)} of the {len(files)}" if len(shown) < len(files) else str(len(files))
     elsewhere = f"; {gallery.left_out} links out of it are left out" if gallery.left_out else ""

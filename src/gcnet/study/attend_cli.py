@@ -126,7 +126,7 @@ def _attend(arguments: Arguments) -> dict[str, Any]:
 
 def _files(subject: Any, images: Sequence[Path], most: int) -> tuple[list[Path], list[str]]:
     """Files to look at, and what was left out of folders."""
-    from gcnet.study.pictures import find_pictures
+    from gcnet.study.pictures import find_pictures, thinned
 
     if not images:
         raise ValueError(f"give {subject.kind}s, or a folder of them, after the model")
@@ -134,10 +134,10 @@ def _files(subject: Any, images: Sequence[Path], most: int) -> tuple[list[Path],
         raise ValueError(f"most={most} must be at least 1")
     files, notes = [], []
     for path in images:
-        chosen = find_pictures(subject, path, most)
-        files += chosen
-        if path.is_dir() and (total := len(find_pictures(subject, path))) > len(chosen):
-            notes.append(f"{path}: {len(chosen)} of {total} {subject.kind}s, evenly spaced; --most takes more")
+        found = find_pictures(subject, path)
+        files += thinned(found, most)
+        if len(found) > most:
+            notes.append(f"{path}: {most} of {len(found)} {subject.kind}s, evenly spaced; --most takes more")
     return files, notes
 
 

@@ -43,9 +43,17 @@ def find_pictures(subject: Subject, data: Path, most: int | None = None) -> list
     if not files:
         suffixes = ", ".join(IMAGES if subject.kind == "image" else VIDEOS)
         raise FileNotFoundError(f"data={data}: no {subject.kind} files there ({suffixes}); name a folder that has some")
-    if most is None or len(files) <= most:
-        return files
-    return [files[index] for index in np.linspace(0, len(files) - 1, most).round().astype(int)]
+    return files if most is None else thinned(files, most)
+
+
+def thinned(files: Sequence[Path], most: int) -> list[Path]:
+    """At most so many of the files, evenly spaced.
+
+    Example:
+        >>> [path.name for path in thinned([Path("a"), Path("b"), Path("c")], 2)]
+        ['a', 'c']
+    """
+    return [files[index] for index in np.linspace(0, len(files) - 1, min(most, len(files))).round().astype(int)]
 
 
 def _validated_on(subject: Subject, data: Path) -> list[Path]:
