@@ -18,7 +18,7 @@ LEVELS = (
     "analysis checkpoints",
     "benchmarks export training",
     "recipes study",
-    "explorer",
+    "ablation explorer",
 )
 FLOORS = {package: floor for floor, packages in enumerate(LEVELS) for package in packages.split()}
 FRAMEWORKS = {"av", "fastapi", "lightning", "starlette", "torchmetrics", "uvicorn"}

@@ -5,7 +5,7 @@ from importlib.util import find_spec
 if find_spec("torchvision") is None:
     raise ModuleNotFoundError('gcnet.models needs torchvision: pip install "gcnet[models]"', name="torchvision")
 
-from gcnet.models.classifiers import resnet50, resnet101, resnext101_32x4d
+from gcnet.models.classifiers import resnet20_w16, resnet50, resnet101, resnext101_32x4d
 from gcnet.models.detectors import faster_rcnn, mask_rcnn
 from gcnet.models.inflate import inflate
 from gcnet.models.segmenters import segmenter
@@ -18,6 +18,7 @@ __all__ = [
     "inflate",
     "mask_rcnn",
     "non_local_places",
+    "resnet20_w16",
     "resnet50",
     "resnet101",
     "resnext101_32x4d",

@@ -69,12 +69,14 @@ def _resnet_options(net: Any, num_classes: int) -> dict[str, Any]:
     bottleneck = block == "bottleneck"
     groups = first.conv2.groups if bottleneck else 1
     frozen = type(net.bn1) is NORMS["frozen_batch"]
+    width = net.conv1.out_channels
     return {
         "depths": tuple(sum(name.isdigit() for name in getattr(net, stage)._modules) for stage in STAGES),
         "block": block,
         "num_classes": num_classes,
         "groups": groups,
-        "width_per_group": first.conv1.out_channels // groups,
+        **({} if width == 64 else {"width": width}),
+        "width_per_group": first.conv1.out_channels // groups * 64 // width if bottleneck else 64,
         "stride_in_1x1": bottleneck and net.layer2[0].conv1.stride[-1] != 1,
         "output_stride": output_stride_of(net),
         "norm": "frozen_batch" if frozen else "batch",

@@ -77,12 +77,14 @@ def _train(argv: list[str]) -> None:
     train_run(config, Path(folder) if folder else None)
 
 
+WHERE = ("stages", "blocks", "match")
+
+
 def without_alternatives(config: Any, argv: list[str]) -> Any:
     """The defaults of a recipe without those that an option given replaces: match or stages, steps, another block's."""
     clear: dict[str, Any] = {}
     for name, other in (
-        ("match", "stages"),
-        ("stages", "match"),
+        *((name, other) for name in WHERE for other in WHERE if name != other),
         ("warmup", "warmup_steps"),
         ("warmup_steps", "warmup"),
     ):

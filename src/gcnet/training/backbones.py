@@ -17,7 +17,7 @@ from gcnet.checkpoints.document import Document
 from gcnet.checkpoints.reader import Contents, read
 from gcnet.models.sameness import block_paths
 
-GCNET = ["resnet50", "resnet101", "resnext101_32x4d"]  # as torchvision builds them
+GCNET = ["resnet50", "resnet101", "resnext101_32x4d", "resnet20_w16"]  # as torchvision builds them
 RUN_PREFIX = "net."  # of the network in a checkpoint of a run
 
 

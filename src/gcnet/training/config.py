@@ -24,10 +24,13 @@ class TrainingConfig:
         backbone: "resnet18" (torchvision's, or else timm's), "torchvision:..." or "timm:...".
         weights: None to start from scratch, "pretrained" to download (or one of several, such as
             "pretrained:IMAGENET1K_V1"), or a file (any that ``gcnet.load`` reads).
-        block: none, gc, snl, nl, se, cbam, bam, scse or sk.
+        block: none, gc, snl, nl, se, cbam, bam, scse or sk; or MODULE:CLASS of any library, such as
+            timm.layers:EcaModule, called with the number of channels and ``block_options``.
         ratio: hidden width / channels of the block; None for the block's default.
         block_options: further options of the block as NAME=VALUE, such as subsample=before or pooling=average.
         stages: where to insert, for ResNet-like networks: out of c2, c3, c4, c5.
+        blocks: single residual blocks instead of whole stages, as STAGE:INDEX, from the end if negative: c4:-2 is right
+            before the last one of c4.
         match: patterns of module paths instead of stages, for any other network.
         position: after_1x1, after_3x3, after_add or after_block; None for the family's default.
         init: start of the blocks: identity or published.
@@ -78,6 +81,7 @@ class TrainingConfig:
     ratio: float | None = None
     block_options: tuple[str, ...] = ()
     stages: tuple[str, ...] = ()
+    blocks: tuple[str, ...] = ()
     match: tuple[str, ...] = ()
     position: str | None = None
     init: str = "identity"
@@ -117,7 +121,8 @@ class TrainingConfig:
     out: Path
 
     def __post_init__(self) -> None:
-        check_choice("block", self.block, ("none", *BLOCKS))
+        if ":" not in self.block:
+            check_choice("block", self.block, ("none", *BLOCKS))
         check_choice("init", self.init, ("identity", "published"))
         check_choice("norm", self.norm, ("batch", "fixed", "sync"))
         check_choice("optimizer", self.optimizer, ("adamw", "sgd"))
@@ -141,8 +146,25 @@ class TrainingConfig:
             raise ValueError(f"milestones={self.milestones} go with schedule='steps', got schedule={self.schedule!r}")
         if list(self.milestones) != sorted(set(self.milestones)) or not all(self.milestones):
             raise ValueError(f"milestones={self.milestones} must be increasing epochs, such as 8,11")
-        if self.block != "none" and bool(self.stages) == bool(self.match):
-            raise ValueError(f"stages={self.stages} and match={self.match}: give one of them, or block='none'")
+        if self.block != "none" and sum(map(bool, (self.stages, self.blocks, self.match))) != 1:
+            raise ValueError(
+                f"stages={self.stages}, blocks={self.blocks} and match={self.match}: give one of them, or block='none'"
+            )
+        self.block_indices()
+
+    def block_indices(self) -> dict[str, list[int]]:
+        """``blocks`` as the indices of each stage.
+
+        Raises:
+            ValueError: one that is not STAGE:INDEX.
+        """
+        indices: dict[str, list[int]] = {}
+        for block in self.blocks:
+            stage, _, index = block.partition(":")
+            if stage not in STAGES[1:] or not index.removeprefix("-").isdecimal():
+                raise ValueError(f"blocks={block!r} must be a stage out of c2 to c5 and an index, such as c4:-2")
+            indices.setdefault(stage, []).append(int(index))
+        return indices
 
     def check_at_least(self, least: int, *names: str) -> None:
         """Raise ValueError unless the fields of these names are None or at least ``least``."""

@@ -8,6 +8,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from gcnet.blocks.base import BlockSpec
+from gcnet.blocks.foreign import foreign_spec
 from gcnet.blocks.names import block_spec
 from gcnet.insertion import insert
 from gcnet.insertion.options import parse_options
@@ -68,19 +70,36 @@ def insert_blocks(net: nn.Module, config: TrainingConfig) -> None:
 
     Args:
         net: the host; changed in place.
-        config: block, ratio, block_options, init, stages or match, position.
+        config: block, ratio, block_options, init, stages or blocks or match, position.
 
     Raises:
         ValueError: as :func:`gcnet.insert`.
     """
-    options = parse_options(config.block_options, "block_options")
-    spec = block_spec(config.block, config.ratio, init=config.init, options=options)
+    spec = spec_of(config)
     if spec is None:
         return
     where: dict[str, Any] = {"match": config.match} if config.match else {"stages": config.stages}
+    if config.blocks:
+        where = {"blocks": config.block_indices()}
     report = insert(net, spec, position=config.position, **where)
     if is_first():
         print(report)
+
+
+def spec_of(config: TrainingConfig) -> BlockSpec | None:
+    """The block that a configuration inserts; None for none.
+
+    Raises:
+        ValueError: an unknown block or option; a ratio for a block that has none.
+    """
+    options = parse_options(config.block_options, "block_options")
+    if ":" in config.block:
+        if config.ratio is not None:
+            raise ValueError(
+                f"ratio={config.ratio}: give a block of another library its own options, as block_options=NAME=VALUE"
+            )
+        return foreign_spec(config.block, options)
+    return block_spec(config.block, config.ratio, init=config.init, options=options)
 
 
 def apply_norm_and_frozen(net: nn.Module, config: TrainingConfig) -> None:

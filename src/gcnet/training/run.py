@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import dataclasses
 import os
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import torch
 from lightning.pytorch import seed_everything
+from lightning.pytorch.callbacks import Callback
 
 from gcnet.training.checkpointing import RunCheckpoint, checkpoint_path, read_checkpoint
 from gcnet.training.config import TrainingConfig
@@ -36,7 +37,7 @@ class TrainingStopped(RuntimeError):
 
 
 @quiet_lightning()
-def train(config: TrainingConfig, run: Path | None = None) -> Path:
+def train(config: TrainingConfig, run: Path | None = None, callbacks: Sequence[Callback] = ()) -> Path:
     """Train, validate after every epoch, and save everything in the run's folder.
 
     Everything is checked before the training starts. In a folder that holds a run already, this goes on from its last
@@ -46,6 +47,7 @@ def train(config: TrainingConfig, run: Path | None = None) -> Path:
     Args:
         config: of any task.
         run: folder to train in; None for a new one below ``config.out``.
+        callbacks: of Lightning, besides the run's own.
 
     Returns:
         The folder: config.json, results.json, curves.png, checkpoints/best.ckpt and last.ckpt, logs/, and what the task
@@ -77,7 +79,7 @@ def train(config: TrainingConfig, run: Path | None = None) -> Path:
                 if is_first():
                     save_config(run, dataclasses.replace(config, data=config.data.absolute()))  # for any folder
                     print(experiment.summary)
-                _train_in(run, config, experiment, task, checkpoint)
+                _train_in(run, config, experiment, task, checkpoint, callbacks)
         finally:
             os.environ.pop(RUN_VARIABLE, None)
     return run
@@ -89,11 +91,12 @@ def _train_in(
     experiment: Experiment[Any, Any],
     task: Task,
     checkpoint: Mapping[str, Any] | None,
+    callbacks: Sequence[Callback],
 ) -> None:
     meter = Meter()
     checkpoints = RunCheckpoint(run / "checkpoints", config.score, config.save_minutes)
     progress = RunProgress(f"{config.backbone}, {config.block}", config.score)
-    trainer = build_trainer(config, run, [meter, checkpoints, progress])
+    trainer = build_trainer(config, run, [meter, checkpoints, progress, *callbacks])
     if checkpoint is not None and checkpoint["world"] != trainer.world_size:
         raise ValueError(
             f"devices, nodes: {run} was trained by {checkpoint['world']} processes, these are {trainer.world_size}; "

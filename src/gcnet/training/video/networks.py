@@ -18,6 +18,7 @@ from gcnet.training.video.config import VideoConfig
 _DEPTHS: dict[str, dict[str, Any]] = {
     "r10": {"depths": (1, 1, 1, 1), "block": "basic"},
     "r18": {"depths": (2, 2, 2, 2), "block": "basic"},
+    "r20_w16": {"depths": (1, 2, 2, 1), "width": 16},
     "r34": {"depths": (3, 4, 6, 3), "block": "basic"},
     "r50": {"depths": (3, 4, 6, 3)},
     "r101": {"depths": (3, 4, 23, 3)},
@@ -55,8 +56,9 @@ def video_network(config: VideoConfig, classes: int) -> nn.Module:
     if backbone in VIDEO:
         net = from_torchvision(backbone, classes, download)
     else:
-        kind, depth = backbone.rsplit("_", 1)
-        if download and depth == "r10":
+        kind = next(kind for kind in _INFLATED if backbone.startswith(kind))
+        depth = backbone.removeprefix(f"{kind}_")
+        if download and depth in ("r10", "r20_w16"):
             raise ValueError(f"weights={download!r}: there are none for {backbone}; {kind}_r18 has some")
         image_net: Any = (
             from_torchvision(f"resnet{depth[1:]}", classes, download)
