@@ -70,7 +70,7 @@ def _classification(data: Path) -> ClassificationConfig:
         crop_scale=(1.0, 1.0),
         crop_ratio=(1.0, 1.0),
         label_smoothing=0.0,
-        epochs=6,
+        epochs=5,
         batch_size=32,
         lr=2e-3,
         weight_decay=0.05,
