@@ -24,7 +24,7 @@ def describe(config: TrainingConfig, scenes: bool) -> str:
         ValueError, FileNotFoundError: data that does not fit the task.
     """
     with redirect_stdout(io.StringIO()):
-        summary = open_experiment(replace(config, check_files=False)).summary
+        summary = open_experiment(replace(config, check_files=False)).summary.partition("; ")[0]
     data = "context scenes" if scenes else config.data.name
     return f"{data}, {summary}; {config.backbone}, {config.epochs} epochs, batches of {config.batch_size}"
 

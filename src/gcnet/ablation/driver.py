@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Generator, Iterator
 from typing import TYPE_CHECKING, NamedTuple, Protocol
 
 from gcnet.ablation.engines.event import Event, Failed, Finished
@@ -35,7 +35,7 @@ class Outcome(NamedTuple):
 
 
 def drive(
-    plan: Plan, found: Standing, events: Iterable[Event], store: Keeper, show: Callable[[Event], None]
+    plan: Plan, found: Standing, events: Iterator[Event], store: Keeper, show: Callable[[Event], None]
 ) -> Outcome:
     """Take the events of an engine until it is done.
 
@@ -69,4 +69,7 @@ def drive(
         raise KeyboardInterrupt(
             f"Stopped: {len(rows)} of {len(plan.jobs)} runs are finished and kept; the same command goes on"
         ) from None
+    finally:
+        if isinstance(events, Generator):
+            events.close()  # stops what still runs
     return Outcome(rows, failed)

@@ -53,6 +53,8 @@ class Estimate(NamedTuple):
             >>> Estimate(3000, 4200, "30 runs like these").text(2)
             'about 25 to 35 min, 2 at a time (from 30 runs like these)'
         """
+        if not self.high:
+            return f"no time: {self.source}"
         low, high = (span(seconds / at_once) for seconds in (self.low, self.high))
         together = f", {at_once} at a time" if at_once > 1 else ""
         number, unit = low.split()
