@@ -3,9 +3,10 @@
 import pytest
 
 pytest.importorskip("timm")
-event = pytest.importorskip("gcnet.ablation.engines.event")
+
 
 from gcnet.ablation.driver import drive
+from gcnet.ablation.engines import event
 from gcnet.ablation.plan import Standing, standing
 from tests.ablation import tiny
 

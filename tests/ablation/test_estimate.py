@@ -11,7 +11,7 @@ from tests.ablation import tiny
 
 
 def took(job, seconds):
-    return tiny.row(job, finished=f"2026-01-01T00:{seconds // 60:02}:{seconds % 60:02}+00:00", seconds=1.0)
+    return tiny.row(job, finished=f"2026-01-01T00:{seconds // 60:02}:{seconds % 60:02}+00:00", seconds=seconds / 2)
 
 
 def test_runs_of_the_same_variant_count_where_there_are_some(tmp_path):
@@ -25,9 +25,11 @@ def test_runs_of_the_same_variant_count_where_there_are_some(tmp_path):
     assert estimate([jobs["gc", 1], jobs["gc", 2], jobs["none", 2]], rows)[:2] == (120, 130)
 
 
-def test_an_interrupted_run_took_as_long_as_its_training(tmp_path):
+def test_a_pause_does_not_count(tmp_path):
     job, *others = tiny.plan(tmp_path).jobs
     assert estimate(others[:1], [tiny.row(job, seconds=300.0)])[:2] == (300, 300)
+    paused = tiny.row(job, seconds=300.0, finished="2026-01-09T00:00:00+00:00")
+    assert estimate(others[:1], [paused])[:2] == (660, 660)
 
 
 def test_rows_of_another_training_or_machine_do_not_count(tmp_path, monkeypatch):

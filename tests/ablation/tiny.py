@@ -1,5 +1,6 @@
 """A table over a few tiny photos, and rows of its runs without a training."""
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -13,9 +14,7 @@ from gcnet.ablation.plan import Plan, make_plan
 from gcnet.ablation.row import Row
 from gcnet.ablation.table import Table, Variant, without_block
 from gcnet.recipes.classification import classification
-
-#: Options that make a run of a second out of the recipe for photos.
-SMALL = "--backbone timm:test_resnet --image-size 32 --epochs 1 --batch-size 4 --workers 0 --threads 1 --loggers csv"
+from gcnet.training.config import TrainingConfig
 
 TABLE = Table(
     "gates",
@@ -41,9 +40,7 @@ def photos(folder: Path) -> Path:
     return folder
 
 
-def config(data: Path, **fields: Any):
-    from dataclasses import replace
-
+def config(data: Path, **fields: Any) -> TrainingConfig:
     small = {"backbone": "timm:test_resnet", "image_size": 32, "epochs": 1, "batch_size": 4, "workers": 0, "threads": 1}
     return replace(without_block(classification(data)), loggers=(), **{**small, **fields})
 

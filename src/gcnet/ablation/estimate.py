@@ -116,9 +116,14 @@ def from_rows(jobs: Sequence[Job], rows: Sequence[Row]) -> Estimate:
 
 
 def duration(row: Row) -> float:
-    """Seconds of a run from its start to its end, all included."""
+    """Seconds of a run from its start to its end, all included; of one that paused, a bound from its training.
+
+    Example:
+        >>> duration(row)  # doctest: +SKIP
+        61.0
+    """
     whole = (datetime.fromisoformat(row.finished) - datetime.fromisoformat(row.started)).total_seconds()
-    return max(whole, row.seconds)  # of one that was interrupted, the whole is that of its last part
+    return max(row.seconds, min(whole, 2 * row.seconds + 60))
 
 
 def from_steps(jobs: Sequence[Job]) -> Estimate:
