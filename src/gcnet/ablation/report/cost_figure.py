@@ -11,7 +11,7 @@ from gcnet.ablation.report.drawing import FONT, LABEL, SOFT, TEXT, WIDTH, finish
 from gcnet.ablation.report.numbers import scale_of
 from gcnet.ablation.report.summary import Costs, Summary, VariantSummary
 
-_LABELS = 1.09  # of the width of the axes, where labels begin
+_KEYS, _LABELS = 9, 16  # points from the axes to the marks that go with labels, and to labels
 _EDGE = 0.035  # of the height of the axes that labels keep free
 _Point = tuple[int, VariantSummary, float, Costs]
 
@@ -84,24 +84,25 @@ def _label(figure: Figure, axes: Any, summary: Summary, points: Sequence[_Point]
         axes.annotate(
             short(variant.label),
             (place, factor * mean),
-            xytext=(_LABELS, 0.5),
+            xytext=(1.1, 0.5),
             textcoords="axes fraction",
             va="center",
             fontsize=FONT,
             color=TEXT,
             parse_math=False,
             annotation_clip=False,
-            arrowprops={"arrowstyle": "-", "lw": 0.7, "alpha": 0.5, "shrinkA": 9, "shrinkB": 4, "zorder": 0}
+            arrowprops={"arrowstyle": "-", "lw": 0.7, "alpha": 0.5, "shrinkA": _KEYS + 2, "shrinkB": 4, "zorder": 0}
             | {"color": style_of(index)["color"]},
         )
         for (index, variant, mean, _), place in zip(points, at, strict=True)
     ]
     figure.draw_without_rendering()
-    height = axes.get_window_extent().height * 72 / figure.dpi
+    extent = axes.get_window_extent()
+    width, height = (72 * size / figure.dpi for size in (extent.width, extent.height))
     low, high = axes.get_ylim()
     heights = [(factor * mean - low) / (high - low) for _, _, mean, _ in points]
     places = spread(heights, LABEL / height, _EDGE, 1 - _EDGE)
     for (index, *_), note, place in zip(points, notes, places, strict=True):
-        note.set_position((_LABELS, place))
+        note.set_position((1 + _LABELS / width, place))
         key = {"transform": axes.transAxes, "clip_on": False, "ls": "none", "ms": 4.5, "mec": TEXT, "mew": 0.4}
-        axes.plot(_LABELS - 0.03, place, **key, **style_of(index))
+        axes.plot(1 + _KEYS / width, place, **key, **style_of(index))

@@ -10,6 +10,9 @@ from gcnet.analysis.bootstrap import bootstrap
 #: Seeds below which nothing is called supported.
 FEW = 3
 
+#: Width of an interval of equal differences, but for rounding.
+NO_WIDTH = 1e-12
+
 #: Seeds -> share of cases in which a nominal 95 % interval held the truth: 4000 simulations with normal differences.
 COVERAGE = {2: 0.49, 3: 0.75, 4: 0.80, 5: 0.83, 6: 0.86, 7: 0.87, 8: 0.89, 10: 0.90, 15: 0.92, 20: 0.925}
 

@@ -91,15 +91,12 @@ def document(summary: Summary) -> Document:
 
 
 def _results(summary: Summary) -> Grid:
-    measured = ("variant", "seeds", summary.metric, "difference", "parameters", "multiply-adds")
+    head: tuple[str, ...] = ("variant", "seeds", summary.metric, "difference", "parameters", "multiply-adds")
     groups: tuple[tuple[str, int], ...] = (("", 2), ("measured", 4))
-    if summary.paper is None:
-        head = measured
-    else:
-        main = summary.paper.scores
-        score = " / ".join(main) if summary.study.task == "detection" else summary.paper_score
+    if summary.paper is not None:
+        score = " / ".join(summary.paper.scores) if summary.study.task == "detection" else summary.paper_score
         gain = f"difference, {summary.paper_score}" if " / " in score else "difference"
-        head = (*measured, score, gain, "parameters", "GFLOPs")
+        head = (*head, score, gain, "parameters", "GFLOPs")
         groups = (*groups, (f"paper, {summary.paper.printed}", 4))
     rows = tuple((*_measured(summary, each), *_printed(summary, each)) for each in summary.variants)
     return Grid("Scores and sizes", groups, head, rows)

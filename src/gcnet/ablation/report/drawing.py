@@ -19,7 +19,7 @@ TEXT, SOFT, LINE = "#1b1d20", "#595f66", "#dcddd9"
 WIDTH = 4.6  # inches; read on a phone, too
 FONT = 8  # points
 LABEL = 1.35 * FONT  # points from one label to the next
-_LONGEST = 34  # letters of a label
+_LONGEST = 30  # letters of a label
 _VARIABLES = {TEXT: "var(--text)", SOFT: "var(--soft)", LINE: "var(--line)"}
 
 
@@ -40,7 +40,7 @@ def short(label: str) -> str:
 
     Example:
         >>> short("attention pooling, scale and add, twice over")
-        'attention pooling, scale and add,…'
+        'attention pooling, scale and…'
     """
     line = " ".join(label.split())
     return line if len(line) <= _LONGEST else f"{line[: _LONGEST - 1].rstrip()}…"

@@ -6,6 +6,7 @@ from collections.abc import Iterator
 
 from gcnet.ablation.report.document import Cell, Document, Grid
 
+_LONG = 40  # letters
 _ESCAPES = {
     "\\": r"\textbackslash{}",
     "{": r"\{",
@@ -21,6 +22,7 @@ _ESCAPES = {
     ">": r"\textgreater{}",
     "|": r"\textbar{}",
     '"': r"\textquotedbl{}",
+    "`": r"\textasciigrave{}",
     "[": "{[}",
     "]": "{]}",
     "\N{MINUS SIGN}": "$-$",
@@ -75,7 +77,7 @@ def _table(grid: Grid, caption: str, label: str, under: str = "") -> Iterator[st
     yield from (r"\begin{table*}[tbp]", r"\centering\small\setlength{\tabcolsep}{4pt}")
     yield rf"\caption{{{caption}}}"
     yield rf"\label{{{''.join(letter for letter in label if letter.isalnum() or letter in ':-')}}}"
-    yield rf"\begin{{tabular}}{{@{{}}{'l' * grid.words}{'r' * (len(grid.head) - grid.words)}@{{}}}}"
+    yield rf"\begin{{tabular}}{{@{{}}{_words(grid)}{'r' * (len(grid.head) - grid.words)}@{{}}}}"
     yield r"\toprule"
     yield from _groups(grid)
     yield rf"{' & '.join(map(escape, grid.head))} \\"
@@ -86,6 +88,12 @@ def _table(grid: Grid, caption: str, label: str, under: str = "") -> Iterator[st
     if under:
         yield under
     yield r"\end{table*}"
+
+
+def _words(grid: Grid) -> str:
+    """Columns of words; the first one breaks lines where a text is long."""
+    long = max(len(row[0].text) for row in grid.rows) > _LONG
+    return ("p{5cm}" if long else "l") + "l" * (grid.words - 1)
 
 
 def _groups(grid: Grid) -> Iterator[str]:
@@ -111,5 +119,5 @@ def _list(sentences: tuple[str, ...]) -> Iterator[str]:
 
 def _code(text: str) -> str:
     """In typewriter letters, hyphens and quotes as typed."""
-    typed = escape(text).replace("-", "-{}").replace("'", r"\textquotesingle{}").replace("`", r"\textasciigrave{}")
+    typed = escape(text).replace("-", "-{}").replace("'", r"\textquotesingle{}")
     return rf"\texttt{{{typed}}}"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
-from gcnet.ablation.report.differences import Difference
+from gcnet.ablation.report.differences import NO_WIDTH, Difference
 from gcnet.ablation.report.summary import Summary
 
 MINUS = "\N{MINUS SIGN}"
@@ -55,7 +55,7 @@ def scale_of(summary: Summary) -> Scale:
     if not summary.points:
         return Scale(1, 3)
     widths = [variant.difference.width for variant in summary.variants if variant.difference is not None]
-    narrow = any(width is not None and 0 < 100 * width < _FINE for width in widths)
+    narrow = any(width is not None and NO_WIDTH < width < _FINE / 100 for width in widths)
     return Scale(100, 2 if narrow else 1)
 
 
@@ -72,3 +72,13 @@ def count(number: int, noun: str) -> str:
         ('1 seed', '3 seeds')
     """
     return f"{number} {noun}{'s' * (number != 1)}"
+
+
+def percent(share: float) -> str:
+    """A share in percent, without digits that say nothing.
+
+    Example:
+        >>> percent(0.95), percent(0.975)
+        ('95%', '97.5%')
+    """
+    return f"{round(100 * share, 6):g}%"

@@ -143,7 +143,8 @@ def summarise(
         failures: key -> error of runs that failed.
 
     Raises:
-        ValueError: no run is finished, no row has the metric, an impossible level.
+        ValueError: no run is finished, no row has a finite value of the metric, an impossible level, a table of the
+            paper that it does not have.
 
     Example:
         >>> from gcnet.ablation.report.summary import summarise
@@ -160,6 +161,8 @@ def summarise(
     for run in runs:
         if run.row is not None and not run.lost:
             scores[run.variant][run.seed] = float(run.row.metrics[metric])
+    if not any(scores.values()):
+        raise ValueError(f"metric={metric!r}: no finished run of {study.name!r} has a finite value of it")
     paper = published(study.table.paper, study.task)
     paper_score = _paper_score(paper, metric)
     lower = is_loss(metric)
