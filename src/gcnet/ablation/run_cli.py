@@ -89,8 +89,14 @@ def _make_data(base: Base) -> bool:
 
     if base.scenes is None:
         return False
-    there = (base.config.data / "meta.json").is_file()
-    make_scenes(base.config.task, base.config.data, base.scenes, reuse=True)
+    meta = base.config.data / "meta.json"
+    there = meta.is_file()
+    try:
+        make_scenes(base.config.task, base.config.data, base.scenes, reuse=True)
+    except OSError:
+        if there or not meta.is_file():
+            raise
+        there = True  # another driver was quicker
     return not there
 
 
