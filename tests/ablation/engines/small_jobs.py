@@ -5,6 +5,7 @@ import os
 import time
 from pathlib import Path
 
+import gcnet
 from gcnet.ablation.bases import base_of
 from gcnet.ablation.identity import plain_values, run_key, source_hash
 from gcnet.ablation.job import Job
@@ -16,19 +17,18 @@ from gcnet.training.scenes.classification import ClassificationScenes
 SCENES = ClassificationScenes(train=64, val=32)
 
 
-def small_job(folder: Path, seed: int = 0, **fields) -> Job:
-    """Scenes shown in 32 pixels, a small network, two epochs of two steps."""
+def small_job(folder: Path, seed: int = 0) -> Job:
+    """Scenes shown in 32 pixels, a small network, three epochs of two steps."""
     config = dataclasses.replace(
         base_of("classification").config,
         data=folder / "scenes",
         backbone="timm:test_resnet",
         image_size=32,
         test_resize=32,
-        epochs=2,
+        epochs=3,
         loggers=("csv",),
         seed=seed,
         out=folder / "runs",
-        **fields,
     )
     sources = source_hash(config)
     key = run_key(config, sources=sources, data="made")
@@ -100,6 +100,12 @@ def stubborn(job, report):
         endless(job, report)
     except KeyboardInterrupt:
         endless(job, report)
+
+
+def telling_module(job, report):
+    """Say which gcnet trains."""
+    print(gcnet.__file__)
+    return quick(job, report)
 
 
 def wrong(job, report):

@@ -40,7 +40,7 @@ def alive(pid: int) -> bool:
     return "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text()
 
 
-def wait_until(condition, seconds=60):
+def wait_until(condition, seconds=300):
     end = time.monotonic() + seconds
     while not condition():
         assert time.monotonic() < end
@@ -142,7 +142,7 @@ def test_nothing_outlives_the_driver(tmp_path, how):
         os.killpg(driver.pid, how)  # as a terminal does
     else:
         driver.send_signal(how)
-    out, err = driver.communicate(timeout=60)
+    out, err = driver.communicate(timeout=300)
     wait_until(lambda: not any(map(alive, pids)))
     assert (out == "interrupted\n") == (how == signal.SIGINT)
     assert "Traceback" not in err
@@ -180,6 +180,6 @@ def test_at_once(tmp_path):
 
 @pytest.mark.slow
 def test_a_training_that_was_killed_gives_the_same_result(tmp_path):
-    *_, killed = run_local([small_job(tmp_path / "one", epochs=3)], run=trained_killed_once)
-    *_, other = run_local([small_job(tmp_path / "other", epochs=3)])
+    *_, killed = run_local([small_job(tmp_path / "one")], run=trained_killed_once)
+    *_, other = run_local([small_job(tmp_path / "other")])
     assert same_result(killed.row, other.row)

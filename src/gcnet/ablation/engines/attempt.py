@@ -32,13 +32,14 @@ class Busy(Exception):
     """Another process is at this job; its row will appear in the folder, or the folder will be free again."""
 
 
-def attempt(job: Job, run: Run, report: Report) -> Row:
+def attempt(job: Job, run: Run, report: Report, *, every: float = REPORT_SECONDS) -> Row:
     """Run a job unless another process does; what it prints goes to ``log.txt`` in its folder.
 
     Args:
         job: to run.
         run: what trains it.
-        report: is told how far it is, a few times per second at most.
+        report: is told how far it is.
+        every: seconds at least between two reports, unless scores are new.
 
     Raises:
         Busy: another process is at it.
@@ -65,7 +66,7 @@ def attempt(job: Job, run: Run, report: Report) -> Row:
                 data.parent.mkdir(parents=True, exist_ok=True)
                 with _lock(data.with_name(f".{data.name}.lock"), wait=True):
                     make_scenes(job.config.task, data, job.scenes, reuse=True)
-            return run(job, throttled(report, job.folder))
+            return run(job, throttled(report, job.folder, every))
         except ValueError as error:
             if TRAINED_ELSEWHERE in str(error):
                 raise Busy(job.folder) from error
@@ -82,13 +83,13 @@ def finished_row(job: Job) -> Row | None:
     return Row.from_dict(json.loads(path.read_text())) if path.is_file() else None
 
 
-def throttled(report: Report, folder: Path) -> Report:
-    """``report``, told at once of new scores and else at most every 0.3 seconds; the log shows with the first one."""
-    last, seen = -REPORT_SECONDS, None
+def throttled(report: Report, folder: Path, every: float) -> Report:
+    """``report``, told at once of new scores, else ``every`` so many seconds; the log shows with the first one."""
+    last, seen = -every, None
 
     def tell(share: float, scores: dict[str, float]) -> None:
         nonlocal last, seen
-        if time.monotonic() - last >= REPORT_SECONDS or scores != seen:
+        if time.monotonic() - last >= every or scores != seen:
             last, seen = time.monotonic(), dict(scores)
             _show_log(folder)
             report(share, seen)
