@@ -151,13 +151,13 @@ class Live:
         """The table: a column for every seed, or one for all where the terminal is too narrow."""
         label = min(LABEL, max(map(len, self.variants)))
         free = self.console.width - label - MEAN - 4
-        wide = len(self.seeds) * (CELL + 1) <= free
+        wide = len(self.seeds) * (CELL + 2) <= free
         head = f"{self.title}: {self._score}, %" if self._score else self.title
         table = Table(box=box.SIMPLE_HEAD, title=head, title_justify="left", title_style="bold", padding=(0, 1, 0, 0))
         table.add_column("", no_wrap=True, width=label)
         table.add_column("mean ± sd", no_wrap=True, width=MEAN)
         for seed in self.seeds if wide else ():
-            table.add_column(str(seed), justify="right", no_wrap=True, width=CELL)
+            table.add_column(str(seed), justify="right", no_wrap=True, min_width=CELL)
         if not wide:
             table.add_column("seeds", overflow="fold")
         for variant in self.variants:
