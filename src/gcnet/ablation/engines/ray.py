@@ -25,6 +25,7 @@ from gcnet.training.run_folder import save_json
 
 LOOK_SECONDS = 0.5  # between looks at the cluster
 BUSY_SECONDS = 5.0  # before a run that another driver trains is looked at again
+SYSTEM = {"worker_niceness": 0}  # not 15: runs are timed, and other processes would come first
 OBJECT_STORE = 100 * 2**20  # bytes; rows and small files go through it
 
 
@@ -134,7 +135,12 @@ def _cluster(address: str | None, jobs: Sequence[Job]) -> Iterator[None]:
     quiet: dict[str, Any] = {"log_to_driver": False, "logging_level": logging.ERROR}
     if address is None:
         os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-        ray.init(address="local", include_dashboard=False, object_store_memory=OBJECT_STORE, **quiet)
+        sizes: dict[str, Any] = {
+            "include_dashboard": False,
+            "object_store_memory": OBJECT_STORE,
+            "_system_config": SYSTEM,
+        }
+        ray.init(address="local", **sizes, **quiet)
     else:
         try:
             ray.init(address=address, runtime_env={"py_modules": _shipped(jobs)}, **quiet)
