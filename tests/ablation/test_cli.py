@@ -76,7 +76,7 @@ def test_a_table_of_a_file_runs_and_is_reported(engine, place, capsys):
     assert ablate("gates.yaml --seeds 3") == 0
     printed = capsys.readouterr().out
     assert "3 variants x 3 seeds" in printed
-    assert "0 runs are done, 0 go on, 9 are new" in printed
+    assert "runs: 0 done, 0 to resume, 9 new" in printed
     assert "| nothing" in printed
     assert len(engine.calls[0]) == 9
     assert engine.options == {"at_once": 1}
@@ -93,7 +93,7 @@ def test_runs_that_exist_are_not_repeated_and_seeds_add_up(engine, place, capsys
     (study,) = studies(place)
     assert {name: sorted(keys) for name, keys in study.keys.items()} == {"none": [0, 1, 3], "gc": [0, 1], "se": [3]}
     assert study.command == "gcnet ablate gates.yaml --seeds 0-1,3"
-    assert "4 runs are done, 0 go on, 0 are new" in capsys.readouterr().out
+    assert "runs: 4 done, 0 to resume, 0 new" in capsys.readouterr().out
 
 
 def test_rows_of_folders_are_taken_into_other_results(engine, place, capsys):
@@ -293,9 +293,9 @@ def test_a_missing_package_says_what_to_install(engine, place, capsys, monkeypat
 @pytest.mark.slow
 def test_from_the_command_to_trained_networks(place, capsys):
     assert ablate("gates.yaml --seeds 1 --jobs 2") == 0
-    assert "0 runs are done, 0 go on, 3 are new" in capsys.readouterr().out
+    assert "runs: 0 done, 0 to resume, 3 new" in capsys.readouterr().out
     (study,) = studies(place)
     for _, _, key in study.runs():
         assert (place / "runs" / "ablations" / key / "row.json").is_file()
     assert ablate("gates.yaml --seeds 1") == 0
-    assert "3 runs are done" in capsys.readouterr().out
+    assert "runs: 3 done" in capsys.readouterr().out

@@ -114,7 +114,7 @@ def _python(path: Path) -> dict[str, Any]:
 
 
 def _yaml(path: Path) -> dict[str, Any]:
-    import yaml
+    import yaml  # type: ignore[import-untyped]
 
     class Loader(yaml.SafeLoader):
         """Refuses a name that stands twice in one mapping."""

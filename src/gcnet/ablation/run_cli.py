@@ -176,7 +176,7 @@ def _run(options: Options, plan: Plan, base: Base, default: Any) -> int:
         store.save_study(study)
         print(_headline(plan))
         print(f"study {study.name}, runs in {options.out}, results in {store.name}")
-        print(f"{len(found.rows)} runs are done, {len(found.interrupted)} go on, {len(found.new)} are new", flush=True)
+        print(f"runs: {len(found.rows)} done, {len(found.interrupted)} to resume, {len(found.new)} new", flush=True)
         shown = plan.study
         with Live(shown.table.title, tuple(shown.keys), shown.seeds, shown.keys, found.rows) as live:
             outcome = drive(plan, found, _events(options, base, found.to_run), store, live.show)
