@@ -55,9 +55,9 @@ def test_a_few_real_steps_are_timed_where_nothing_is_known(tmp_path):
 @pytest.mark.parametrize(
     ("estimate", "at_once", "said"),
     [
-        (Estimate(30, 50, "x"), 1, "about 30 to 50 s (from x)"),
-        (Estimate(50, 300, "x"), 1, "about 50 s to 5 min (from x)"),
-        (Estimate(300, 300, "x"), 1, "about 5 min (from x)"),
+        (Estimate(30, 50, "x"), 1, "about 30 to 50 s, one at a time (from x)"),
+        (Estimate(50, 300, "x"), 1, "about 50 s to 5 min, one at a time (from x)"),
+        (Estimate(300, 300, "x"), 1, "about 5 min, one at a time (from x)"),
         (Estimate(3600, 7200, "x"), 2, "about 30 to 60 min, 2 at a time (from x)"),
         (Estimate(0, 0, "nothing to run"), 1, "no time: nothing to run"),
     ],

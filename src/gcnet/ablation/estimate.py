@@ -56,10 +56,10 @@ class Estimate(NamedTuple):
         if not self.high:
             return f"no time: {self.source}"
         low, high = (span(seconds / at_once) for seconds in (self.low, self.high))
-        together = f", {at_once} at a time" if at_once > 1 else ""
+        together = f"{at_once} at a time" if at_once > 1 else "one at a time"
         number, unit = low.split()
         between = f"{number} to {high}" if high.endswith(unit) else f"{low} to {high}"
-        return f"about {high if low == high else between}{together} (from {self.source})"
+        return f"about {high if low == high else between}, {together} (from {self.source})"
 
 
 def span(seconds: float) -> str:
