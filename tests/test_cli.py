@@ -31,6 +31,7 @@ def test_version(capsys):
 
 
 ARGUMENTS = {
+    "ablate": ["block", "--dry-run"],
     "audit": ["resnet18", "--data", "photos"],
     "attend": ["runs/classification/001", "a.png"],
     "bench": ["--list"],

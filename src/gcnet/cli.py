@@ -18,6 +18,9 @@ class Verb(NamedTuple):
 
 
 VERBS = {
+    "ablate": Verb(
+        "gcnet.ablation.cli", "ablation", "compare blocks fairly: a table of the paper or your own, over several seeds"
+    ),
     "audit": Verb("gcnet.study.audit_cli", "train", "how much the attention of a network depends on the query"),
     "attend": Verb("gcnet.study.attend_cli", "train", "where the blocks of a network look in pictures, as a figure"),
     "bench": Verb("gcnet.benchmarks.cli", "models", "time the blocks against other libraries' on this machine"),

@@ -106,3 +106,52 @@ def test_on_networks_of_the_other_tasks():
         apply_norm_and_frozen(net, config)
     assert gcnet.status(net).blocks[0].path == "backbone.layer3.0.context_block"
     assert not net.backbone.conv1.weight.requires_grad
+
+
+def test_single_residual_blocks(capsys):
+    config = replace(CONFIG, backbone="gcnet:resnet20_w16", stages=(), blocks=("c4:-2", "c5:0"), position="after_block")
+    found = [(block.path, block.position) for block in gcnet.status(classifier(config, 3)).blocks]
+    assert found == [("layer3.0.context_block", "after_block"), ("layer4.0.context_block", "after_block")]
+
+
+def test_several_blocks_of_one_stage():
+    config = replace(CONFIG, backbone="resnet50", stages=(), blocks=("c4:0", "c4:-1"))
+    found = [block.path for block in gcnet.status(classifier(config, 3)).blocks]
+    assert found == ["layer3.0.context_block", "layer3.5.context_block"]
+
+
+@pytest.mark.parametrize("blocks", ["c4", "c6:0", "stem:0", "c4:x", "c4:--1", "c4:1.5", ":1"])
+def test_what_is_no_residual_block_is_named(blocks):
+    with pytest.raises(ValueError, match="must be a stage out of c2 to c5 and an index, such as c4:-2"):
+        replace(CONFIG, stages=(), blocks=(blocks,))
+
+
+def test_a_residual_block_that_is_not_there():
+    with pytest.raises(ValueError, match="7"):
+        classifier(replace(CONFIG, stages=(), blocks=("c4:7",)), 3)
+
+
+@pytest.mark.parametrize("others", [{"stages": ("c4",)}, {"match": ("layer3.0",)}, {"blocks": ()}])
+def test_one_way_of_saying_where(others):
+    with pytest.raises(ValueError, match="give one of them"):
+        replace(CONFIG, **{"stages": (), "blocks": ("c4:-2",), **others})
+
+
+def test_a_block_of_another_library(capsys):
+    options = {"block": "torchvision.ops:SqueezeExcitation", "ratio": None, "block_options": ("squeeze_channels=4",)}
+    net = classifier(replace(CONFIG, **options, position="after_1x1"), 3)
+    assert net.layer3[0].context_block.module.fc1.out_channels == 4
+    assert "inserted 4 blocks" in capsys.readouterr().out
+
+
+def test_a_ratio_is_nothing_for_a_block_of_another_library():
+    with pytest.raises(ValueError, match=r"ratio=0.25: give a block of another library its own options"):
+        classifier(replace(CONFIG, block="timm.layers:EcaModule"), 3)
+
+
+def test_a_block_of_another_library_by_pattern_in_a_convnext():
+    block = {"block": "timm.layers:EcaModule", "ratio": None, "position": "after_block"}
+    where = {"stages": (), "match": ("stages.2.blocks.*.conv_dw",)}
+    net = classifier(replace(CONFIG, backbone="timm:convnext_atto", **block, **where), 3).eval()
+    assert {block.block for block in gcnet.status(net).blocks} == {"ForeignBlock"}
+    assert net(torch.zeros(1, 3, 64, 64)).shape == (1, 3)

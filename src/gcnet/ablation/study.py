@@ -47,9 +47,10 @@ class Study:
                     yield variant, seed, keys[seed]
 
     def joined(self, other: Study) -> Study:
-        """This study with the seeds of ``other`` as well, whose runs take the place of older ones."""
-        keys = {name: {**self.keys.get(name, {}), **other.keys.get(name, {})} for name in other.keys}
-        return dataclasses.replace(other, keys=keys)
+        """This study with the seeds and variants of ``other`` as well, whose runs take the place of older ones."""
+        names = [variant.name for variant in other.table.variants]
+        keys = {name: {**self.keys.get(name, {}), **other.keys.get(name, {})} for name in names}
+        return dataclasses.replace(other, keys={name: runs for name, runs in keys.items() if runs})
 
     def to_dict(self) -> dict[str, Any]:
         """As plain values, for JSON."""

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import io
 import json
 from collections.abc import Callable
-from contextlib import redirect_stdout
 from datetime import UTC, datetime
 from typing import Any
 
@@ -16,6 +14,7 @@ from gcnet.ablation.identity import plain_values
 from gcnet.ablation.job import Job
 from gcnet.ablation.measure import hardware, measure
 from gcnet.ablation.row import Row
+from gcnet.files import whole_file
 from gcnet.training.checkpointing import checkpoint_path, read_checkpoint
 from gcnet.training.run import train
 from gcnet.training.run_folder import save_json
@@ -63,24 +62,23 @@ def run_job(job: Job, report: Report | None = None) -> Row:
     path = job.folder / ROW
     if path.is_file():
         return Row.from_dict(json.loads(path.read_text()))
-    job.folder.parent.mkdir(parents=True, exist_ok=True)
     started = _begun(job)
-    with redirect_stdout(io.StringIO()):
-        if job.scenes is not None:
-            make_scenes(job.config.task, job.config.data, job.scenes, reuse=True)
-        if not _finished(job):
-            train(job.config, job.folder, callbacks=[] if report is None else [Progress(report)])
+    if job.scenes is not None:
+        make_scenes(job.config.task, job.config.data, job.scenes, reuse=True)
+    if not _finished(job):
+        train(job.config, job.folder, callbacks=[] if report is None else [Progress(report)])
     row = _row(job, started)
     save_json(path, row.to_dict())
     return row
 
 
 def _begun(job: Job) -> str:
-    """When the first attempt began."""
-    path = job.folder / "started.txt"
+    """When the first attempt began; kept in a hidden file, since a training starts in an empty folder only."""
+    path = job.folder / ".started"
     if not path.is_file():
         job.folder.mkdir(parents=True, exist_ok=True)
-        return datetime.now(UTC).isoformat(timespec="seconds")
+        with whole_file(path) as partial:
+            partial.write_text(datetime.now(UTC).isoformat(timespec="seconds"))
     return path.read_text()
 
 
