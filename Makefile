@@ -4,7 +4,7 @@ BIN := $(VENV)/bin
 JOBS ?= 2
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-all test-oldest lint wheel-smoke check-neon bench bench-gpu clean
+.PHONY: help demo ablation test test-all test-oldest lint wheel-smoke check-neon bench bench-gpu clean
 
 help:  ## list the targets
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 16
@@ -17,6 +17,9 @@ $(VENV)/.installed: pyproject.toml $(wildcard csrc/*)
 
 demo: $(VENV)/.installed  ## train a plain and a GC network on context scenes and compare them
 	$(BIN)/gcnet demo
+
+ablation: $(VENV)/.installed  ## one of the paper's tables on made scenes, five seeds, about ten minutes; with a report
+	$(BIN)/gcnet ablate position --jobs $(JOBS) --report
 
 test: $(VENV)/.installed lint  ## lint, type check, all quick tests, docstring examples, wheel smoke test
 	OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist worksteal -m "not slow"
