@@ -119,10 +119,10 @@ class Database:
             )
         with self._transaction() as connection:
             if connection.dialect.name == "sqlite":
-                connection.exec_driver_sql("BEGIN")
+                connection.exec_driver_sql("BEGIN IMMEDIATE")
             else:
                 connection.exec_driver_sql(f"SET LOCAL lock_timeout = '{WAIT}s'")
-                pass
+                connection.exec_driver_sql(f"SELECT pg_advisory_xact_lock({LOCK})")
             yield connection
 
     @contextmanager
