@@ -14,7 +14,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from gcnet.ablation.check import first_of_each
@@ -167,7 +167,8 @@ def _times(config: TrainingConfig) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), cpu_threads(config.threads):
         experiment = open_experiment(short)
         task = experiment.build_task(experiment.build_network())
-        trainer = build_trainer(short, Path(folder), [watch])
+        nothing_saved = ModelCheckpoint(folder, save_top_k=0)  # without one, Lightning saves where the user stands
+        trainer = build_trainer(short, Path(folder), [watch, nothing_saved])
         trainer.limit_train_batches = trainer.limit_val_batches = WARM + STEPS + 1
         data = RunData(experiment)
         counts = {"train": len(experiment.train_loader(ALONE)), "val": len(experiment.val_loader(ALONE))}
