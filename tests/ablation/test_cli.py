@@ -1,7 +1,6 @@
 """``gcnet ablate``, with an engine that trains nothing."""
 
 import json
-import os
 import shlex
 import sys
 
@@ -57,7 +56,6 @@ def engine(monkeypatch):
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     tiny.photos(tmp_path / "photos")
     (tmp_path / "gates.yaml").write_text(YAML)
     return tmp_path
