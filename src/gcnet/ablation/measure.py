@@ -59,7 +59,7 @@ def measure(config: TrainingConfig, classes: tuple[str, ...]) -> Measured:
 
 
 def input_shape(config: Any) -> tuple[int, ...]:
-    """One validation input of a task, batch of one included.
+    """One validation input of a task, batch of one included; of detection, a square one.
 
     Example:
         >>> from gcnet.recipes.scenes_video import scenes_video
@@ -71,7 +71,7 @@ def input_shape(config: Any) -> tuple[int, ...]:
     if config.task == "segmentation":
         return 1, 3, *config.crop_size
     if config.task == "detection":
-        return 1, 3, config.image_size[0], config.image_size[0]
+        return 1, 3, config.image_size[-1], config.image_size[-1]
     return 1, 3, config.frames, config.test_crop, config.test_crop
 
 
