@@ -21,6 +21,7 @@ from gcnet.ablation.check import first_of_each
 from gcnet.ablation.identity import LEFT_OUT, plain_values
 from gcnet.ablation.job import Job
 from gcnet.ablation.row import Row
+from gcnet.ablation.span import span
 from gcnet.ablation.table import BLOCK_FIELDS
 from gcnet.training.config import TrainingConfig
 from gcnet.training.experiment import open_experiment
@@ -60,21 +61,6 @@ class Estimate(NamedTuple):
         number, unit = low.split()
         between = f"{number} to {high}" if high.endswith(unit) else f"{low} to {high}"
         return f"about {high if low == high else between}, {together} (from {self.source})"
-
-
-def span(seconds: float) -> str:
-    """A length of time in two digits at most.
-
-    Example:
-        >>> span(50), span(400), span(9000), span(200000)
-        ('50 s', '7 min', '2.5 h', '56 h')
-    """
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    if seconds < 99.5 * 60:
-        return f"{seconds / 60:.0f} min"
-    hours = seconds / 3600
-    return f"{hours:.1f} h" if hours < 9.95 else f"{hours:.0f} h"
 
 
 def estimate(jobs: Sequence[Job], rows: Iterable[Row], device: str | None = None) -> Estimate:
