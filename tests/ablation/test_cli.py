@@ -1,7 +1,6 @@
 """``gcnet ablate``, with an engine that trains nothing."""
 
 import json
-import os
 import shlex
 import sys
 
@@ -57,7 +56,6 @@ def engine(monkeypatch):
 def place(tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
     tiny.photos(tmp_path / "photos")
     (tmp_path / "gates.yaml").write_text(YAML)
     return tmp_path
@@ -162,7 +160,7 @@ def test_fields_change_all_variants_and_stand_in_the_command(engine, place):
 
 
 def test_threads_are_divided_and_stand_in_the_command(engine, place, monkeypatch):
-    monkeypatch.setattr("gcnet.ablation.plan.usable_cores", lambda: 8)
+    monkeypatch.setattr("gcnet.ablation.measure.usable_cores", lambda: 8)
     assert ablate("gates.yaml --seeds 1 --threads 0 --jobs 4") == 0
     (study,) = studies(place)
     assert study.base["threads"] == 2

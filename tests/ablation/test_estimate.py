@@ -42,12 +42,13 @@ def test_rows_of_another_training_or_machine_do_not_count(tmp_path, monkeypatch)
     assert estimate(others, [took(job, 20)], device="none").low == 100
 
 
-def test_a_few_real_steps_are_timed_where_nothing_is_known(tmp_path):
+def test_a_few_real_steps_are_timed_where_nothing_is_known(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
     jobs = tiny.plan(tmp_path, seeds=[0], chosen=["gc"]).jobs
     found = estimate(jobs, [])
     assert 20 < found.low <= found.high
     assert "8 steps of each variant" in found.source
-    assert not (tmp_path / "runs").exists()
+    assert [path.name for path in tmp_path.iterdir()] == ["photos"]
     steps = replace(jobs[0], config=replace(jobs[0].config, epochs=1000, schedule="steps", milestones=(800,)))
     assert estimate([steps], []).low > found.low
 

@@ -1,8 +1,9 @@
 """Tables of users."""
 
-import os
-import subprocess
 import sys
+from importlib import import_module
+from multiprocessing.spawn import get_preparation_data
+from pathlib import Path
 
 import pytest
 
@@ -35,7 +36,6 @@ variants:
 @pytest.fixture(autouse=True)
 def _paths(monkeypatch):
     monkeypatch.setattr(sys, "path", list(sys.path))
-    monkeypatch.setenv("PYTHONPATH", os.environ.get("PYTHONPATH", ""))
 
 
 def write(folder, text, name="gates.yaml"):
@@ -138,9 +138,15 @@ def test_python_with_a_block_of_its_own(tmp_path):
     read = read_table(write(tmp_path, PYTHON, "my_table.py"))
     assert (read.task, read.base) == ("detection", {"epochs": 2})
     assert read.table["shift"].changes["block"] == "my_table:Shift"
-    found = "import my_table; print(my_table.Shift.__name__)"
-    printed = subprocess.run([sys.executable, "-c", found], capture_output=True, text=True, check=True, cwd="/")
-    assert printed.stdout == "Shift\n"  # as in the processes of the engines
+    assert import_module("my_table").Shift.__name__ == "Shift"
+    assert str(tmp_path) in get_preparation_data("a worker")["sys_path"]
+
+
+def test_a_file_beside_a_table_does_not_take_the_place_of_a_module(tmp_path):
+    write(tmp_path, "raise RuntimeError", "colorsys.py")
+    read_table(write(tmp_path, "variants: {none: {}, gc: {block: gc, stages: c4}}"))
+    sys.modules.pop("colorsys", None)
+    assert Path(import_module("colorsys").__file__).parent != tmp_path
 
 
 @pytest.mark.parametrize(

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import sys
-
 import tyro  # noqa: F401  # reads the options of every verb below
 
 from gcnet.recipes.parsing import guarded
@@ -63,31 +61,21 @@ def ablate(argv: list[str]) -> int:
     def run() -> None:
         status[0] = _verb(argv[0], argv[1:])
 
-    try:
-        return guarded("gcnet ablate", run) or status[0]
-    except _Missing as error:
-        print(f"gcnet ablate needs {error}", file=sys.stderr)
-        return 1
+    return guarded("gcnet ablate", run, EXTRAS) or status[0]
 
 
 def _verb(name: str, argv: list[str]) -> int:
-    try:
-        if name == "list":
-            from gcnet.ablation.listing import list_tables
+    if name == "list":
+        from gcnet.ablation.listing import list_tables
 
-            list_tables(argv)
-        elif name in ("report", "studies", "merge", "export"):
-            from gcnet.ablation import report_cli
+        list_tables(argv)
+        return 0
+    if name in ("report", "studies", "merge", "export"):
+        from gcnet.ablation import report_cli
 
-            getattr(report_cli, name)(argv)
-        else:
-            return _run(name, argv)
-    except ModuleNotFoundError as error:
-        missing = (error.name or "").partition(".")[0]
-        if missing not in EXTRAS:
-            raise
-        raise _Missing(f'{missing!r}: pip install "gcnet[{EXTRAS[missing]}]"') from error
-    return 0
+        getattr(report_cli, name)(argv)
+        return 0
+    return _run(name, argv)
 
 
 def _run(name: str, argv: list[str]) -> int:
@@ -98,7 +86,3 @@ def _run(name: str, argv: list[str]) -> int:
     if "-h" in argv or "--help" in argv:
         print(USAGE, "\n")
     return run_table(name, argv)
-
-
-class _Missing(Exception):
-    """A package of an extra is not installed."""

@@ -3,23 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterator
-from typing import TYPE_CHECKING, NamedTuple, Protocol
+from typing import TYPE_CHECKING, NamedTuple
 
 from gcnet.ablation.engines.event import Event, Failed, Finished
 from gcnet.ablation.row import Row
 
 if TYPE_CHECKING:
     from gcnet.ablation.plan import Plan, Standing
-
-
-class Keeper(Protocol):
-    """What the driver wants of a store."""
-
-    def add(self, row: Row) -> None:
-        """Keep a row."""
-
-    def fail(self, key: str, error: str) -> None:
-        """Keep the reason of a failure."""
+    from gcnet.ablation.store import Store
 
 
 class Outcome(NamedTuple):
@@ -34,9 +25,7 @@ class Outcome(NamedTuple):
     failed: dict[str, str]
 
 
-def drive(
-    plan: Plan, found: Standing, events: Iterator[Event], store: Keeper, show: Callable[[Event], None]
-) -> Outcome:
+def drive(plan: Plan, found: Standing, events: Iterator[Event], store: Store, show: Callable[[Event], None]) -> Outcome:
     """Take the events of an engine until it is done.
 
     Args:

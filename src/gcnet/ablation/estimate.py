@@ -14,13 +14,14 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, NamedTuple
 
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from tqdm import tqdm  # type: ignore[import-untyped]
 
 from gcnet.ablation.check import first_of_each
 from gcnet.ablation.identity import LEFT_OUT, plain_values
 from gcnet.ablation.job import Job
 from gcnet.ablation.row import Row
+from gcnet.ablation.span import span
 from gcnet.ablation.table import BLOCK_FIELDS
 from gcnet.training.config import TrainingConfig
 from gcnet.training.experiment import open_experiment
@@ -60,21 +61,6 @@ class Estimate(NamedTuple):
         number, unit = low.split()
         between = f"{number} to {high}" if high.endswith(unit) else f"{low} to {high}"
         return f"about {high if low == high else between}, {together} (from {self.source})"
-
-
-def span(seconds: float) -> str:
-    """A length of time in two digits at most.
-
-    Example:
-        >>> span(50), span(400), span(9000), span(200000)
-        ('50 s', '7 min', '2.5 h', '56 h')
-    """
-    if seconds < 99.5:
-        return f"{seconds:.0f} s"
-    if seconds < 99.5 * 60:
-        return f"{seconds / 60:.0f} min"
-    hours = seconds / 3600
-    return f"{hours:.1f} h" if hours < 9.95 else f"{hours:.0f} h"
 
 
 def estimate(jobs: Sequence[Job], rows: Iterable[Row], device: str | None = None) -> Estimate:
@@ -167,7 +153,8 @@ def _times(config: TrainingConfig) -> tuple[float, float]:
     with tempfile.TemporaryDirectory() as folder, redirect_stdout(io.StringIO()), cpu_threads(config.threads):
         experiment = open_experiment(short)
         task = experiment.build_task(experiment.build_network())
-        trainer = build_trainer(short, Path(folder), [watch])
+        nothing_saved = ModelCheckpoint(folder, save_top_k=0)  # without one, Lightning saves where the user stands
+        trainer = build_trainer(short, Path(folder), [watch, nothing_saved])
         trainer.limit_train_batches = trainer.limit_val_batches = WARM + STEPS + 1
         data = RunData(experiment)
         counts = {"train": len(experiment.train_loader(ALONE)), "val": len(experiment.val_loader(ALONE))}

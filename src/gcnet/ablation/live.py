@@ -16,6 +16,7 @@ from rich.text import Text
 
 from gcnet.ablation.engines.event import Event, Finished, Progress, Started
 from gcnet.ablation.row import Row
+from gcnet.ablation.span import span
 
 QUIET_SECONDS = 60.0  # between lines on progress where there is no terminal
 LABEL = 18  # characters of a variant's name
@@ -132,9 +133,9 @@ class Live:
         """Runs done and failed, time gone and left, in words."""
         done, failed = len(self._in("finished")), len(self._in("failed"))
         parts = [f"{done} of {len(self._runs)} runs", *([f"{failed} failed"] if failed else [])]
-        parts.append(f"{_span(time.monotonic() - self._began)} gone")
+        parts.append(f"{span(time.monotonic() - self._began)} gone")
         left = self.seconds_left()
-        return ", ".join([*parts, *([f"about {_span(left)} left"] if left else [])])
+        return ", ".join([*parts, *([f"about {span(left)} left"] if left else [])])
 
     def seconds_left(self) -> float | None:
         """Until all runs are done, as fast as those finished and running; None if that cannot be told yet."""
@@ -185,14 +186,6 @@ class Live:
 
 def _percent(score: float) -> str:
     return f"{100 * score:.1f}"
-
-
-def _span(seconds: float) -> str:
-    """A length of time, as fine as anyone needs it."""
-    minutes = round(seconds / 60)
-    if minutes < 2:
-        return f"{seconds:.0f} s"
-    return f"{minutes // 60} h {minutes % 60:02} min" if minutes >= 100 else f"{minutes} min"
 
 
 def _cell(run: _Run | None) -> Text:

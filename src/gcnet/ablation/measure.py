@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import os
 import platform
 from collections.abc import Callable
 from contextlib import redirect_stdout
@@ -59,7 +60,7 @@ def measure(config: TrainingConfig, classes: tuple[str, ...]) -> Measured:
 
 
 def input_shape(config: Any) -> tuple[int, ...]:
-    """One validation input of a task, batch of one included.
+    """One validation input of a task, batch of one included; of detection, a square one.
 
     Example:
         >>> from gcnet.recipes.scenes_video import scenes_video
@@ -71,7 +72,7 @@ def input_shape(config: Any) -> tuple[int, ...]:
     if config.task == "segmentation":
         return 1, 3, *config.crop_size
     if config.task == "detection":
-        return 1, 3, config.image_size[0], config.image_size[0]
+        return 1, 3, config.image_size[-1], config.image_size[-1]
     return 1, 3, config.frames, config.test_crop, config.test_crop
 
 
@@ -85,14 +86,18 @@ def hardware() -> dict[str, Any]:
     if torch.cuda.is_available():
         device, count = torch.cuda.get_device_name(), torch.cuda.device_count()
     else:
-        device, count = _cpu_name(), len(_usable_cores())
+        device, count = _cpu_name(), usable_cores()
     return {"device": device, "cores": count, "machine": platform.machine()}
 
 
-def _usable_cores() -> set[int]:
-    import os
+def usable_cores() -> int:
+    """Cores that this process may use.
 
-    return os.sched_getaffinity(0) if hasattr(os, "sched_getaffinity") else set(range(os.cpu_count() or 1))
+    Example:
+        >>> usable_cores() >= 1
+        True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def _cpu_name() -> str:

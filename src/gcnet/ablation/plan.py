@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import hashlib
 import json
-import os
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -15,7 +14,7 @@ from gcnet.ablation.job import Job
 from gcnet.ablation.row import Row
 from gcnet.ablation.study import Study
 from gcnet.ablation.table import Table
-from gcnet.ablation.worker import ROW
+from gcnet.ablation.worker import finished_row
 from gcnet.blocks.base import check_choice
 from gcnet.training.config import TrainingConfig
 
@@ -61,16 +60,6 @@ class Standing:
     def to_run(self) -> tuple[Job, ...]:
         """Those that go on, then the new ones."""
         return (*self.interrupted, *self.new)
-
-
-def usable_cores() -> int:
-    """Cores that this process may use.
-
-    Example:
-        >>> usable_cores() >= 1
-        True
-    """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 def resolve(table: Table, config: TrainingConfig, chosen: Sequence[str] = ()) -> dict[str, TrainingConfig]:
@@ -162,7 +151,7 @@ def standing(plan: Plan, stored: Mapping[str, Row]) -> Standing:
     """
     rows = {job.key: stored[job.key] for job in plan.jobs if job.key in stored}
     left = [job for job in plan.jobs if job.key not in rows]
-    found = {job.key: _row(job) for job in left if (job.folder / ROW).is_file()}
+    found = {job.key: row for job in left if (row := finished_row(job)) is not None}
     left = [job for job in left if job.key not in found]
     begun = [job for job in left if (job.folder / "config.json").is_file()]
     return Standing(rows, found, tuple(begun), tuple(job for job in left if job not in begun))
@@ -182,14 +171,3 @@ def _shared(table: Table, config: TrainingConfig, data: str) -> str:
         name: run_key(replace(each, seed=0), sources=_sources(name, each), data=data) for name, each in configs.items()
     }
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:8]
-
-
-def _row(job: Job) -> Row:
-    path = job.folder / ROW
-    try:
-        row = Row.from_dict(json.loads(path.read_text()))
-    except (ValueError, KeyError, TypeError) as error:
-        raise ValueError(f"{path}: is damaged ({error}); remove it, and the run is measured again") from error
-    if row.key != job.key:
-        raise ValueError(f"{path}: is of the run {row.key}; remove the folder, which belongs to {job.key}")
-    return row

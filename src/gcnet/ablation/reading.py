@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import runpy
 import sys
@@ -94,12 +93,12 @@ def read_table(path: Path, task: str | None = None) -> TableFile:
 
 
 def make_importable(folder: Path) -> None:
-    """Let this process, and those that it starts, import modules out of a folder."""
+    """Let this process, and those that it starts, import modules out of a folder.
+
+    It comes last: a ``random.py`` or ``yaml.py`` beside a table does not take the place of an installed module.
+    """
     if str(folder) not in sys.path:
-        sys.path.insert(0, str(folder))
-    paths = [part for part in os.environ.get("PYTHONPATH", "").split(os.pathsep) if part]
-    if str(folder) not in paths:
-        os.environ["PYTHONPATH"] = os.pathsep.join([str(folder), *paths])
+        sys.path.append(str(folder))
 
 
 def _python(path: Path) -> dict[str, Any]:

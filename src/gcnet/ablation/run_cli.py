@@ -55,7 +55,8 @@ def run_table(name: str, argv: list[str]) -> int:
 def _base(options: Options, fields: list[str]) -> tuple[Table, Base, Any]:
     """The table, what its variants share, and what that is without options of the command line."""
     from gcnet.ablation.bases import Base, base_of
-    from gcnet.ablation.plan import resolve, usable_cores
+    from gcnet.ablation.measure import usable_cores
+    from gcnet.ablation.plan import resolve
     from gcnet.ablation.reading import is_file, read_table
     from gcnet.ablation.table import BLOCK_FIELDS, without_block
     from gcnet.recipes.cli import without_alternatives

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -23,6 +24,9 @@ class Study:
         about: one line on data and network, as the report prints it.
         command: that runs it again.
         keys: variant -> seed -> key of the run.
+
+    Raises:
+        ValueError: a name that is no name of a folder; results may come from elsewhere, and reports are named after it.
     """
 
     name: str
@@ -33,6 +37,12 @@ class Study:
     about: str
     command: str
     keys: Mapping[str, Mapping[int, str]]
+
+    def __post_init__(self) -> None:
+        if not re.fullmatch(r"\w[\w.-]*", self.name):
+            raise ValueError(
+                f"name={self.name!r} may have letters, digits, - . and _ only, such as block-video-1f2e3d4c"
+            )
 
     @property
     def seeds(self) -> tuple[int, ...]:

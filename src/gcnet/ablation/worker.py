@@ -53,22 +53,39 @@ def run_job(job: Job, report: Report | None = None) -> Row:
         report: is told how far it is.
 
     Raises:
-        ValueError, TrainingStopped: as :func:`gcnet.training.run.train`.
+        ValueError, TrainingStopped: as :func:`gcnet.training.run.train` and :func:`finished_row`.
 
     Example:
         >>> run_job(job).metrics["val_top1"]  # doctest: +SKIP
         0.953
     """
-    path = job.folder / ROW
-    if path.is_file():
-        return Row.from_dict(json.loads(path.read_text()))
+    if (row := finished_row(job)) is not None:
+        return row
     started = _begun(job)
     if job.scenes is not None:
         make_scenes(job.config.task, job.config.data, job.scenes, reuse=True)
     if not _finished(job):
         train(job.config, job.folder, callbacks=[] if report is None else [Progress(report)])
     row = _row(job, started)
-    save_json(path, row.to_dict())
+    save_json(job.folder / ROW, row.to_dict())
+    return row
+
+
+def finished_row(job: Job) -> Row | None:
+    """The row in the folder of a finished run, None if it is not finished.
+
+    Raises:
+        ValueError: it is damaged, or that of another run.
+    """
+    path = job.folder / ROW
+    if not path.is_file():
+        return None
+    try:
+        row = Row.from_dict(json.loads(path.read_text()))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path}: is damaged ({error}); remove it, and the run is measured again") from error
+    if row.key != job.key:
+        raise ValueError(f"{path}: is of the run {row.key}; remove the folder, which belongs to {job.key}")
     return row
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from importlib import import_module
 from typing import Any, get_args, get_origin
@@ -96,8 +96,14 @@ def given(argv: list[str], field: str) -> bool:
     return any(argument.partition("=")[0] in names for argument in argv)
 
 
-def guarded(program: str, run: Callable[[], None]) -> int:
-    """Exit status of ``run``: a user's mistake becomes one line, Ctrl-C a clear message. The parser ends by itself."""
+def guarded(program: str, run: Callable[[], None], extras: Mapping[str, str] | None = None) -> int:
+    """Exit status of ``run``: a user's mistake becomes one line, Ctrl-C a clear message. The parser ends by itself.
+
+    Args:
+        program: for messages.
+        run: takes nothing.
+        extras: package -> extra that it is in; others are in ``train``.
+    """
     try:
         import_module("tyro")  # which reads the options, after what they refer to
         run()
@@ -105,7 +111,9 @@ def guarded(program: str, run: Callable[[], None]) -> int:
         print(f"\n{str(interrupt) or 'Stopped.'}", file=sys.stderr)
         return 130
     except ModuleNotFoundError as error:
-        print(f'{program} needs {error.name!r}: pip install "gcnet[train]"', file=sys.stderr)
+        package = (error.name or "").partition(".")[0]
+        extra = (extras or {}).get(package, "train")
+        print(f'{program} needs {package!r}: pip install "gcnet[{extra}]"', file=sys.stderr)
         return 1
     except (ValueError, OSError) as error:
         print("; ".join([f"{program}: {error}", *getattr(error, "__notes__", ())]), file=sys.stderr)

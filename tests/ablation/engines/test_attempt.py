@@ -5,7 +5,8 @@ import pytest
 pytest.importorskip("lightning")
 
 from gcnet.ablation.engines import attempt as attempts
-from gcnet.ablation.engines.attempt import Busy, attempt, finished_row, one_line, throttled
+from gcnet.ablation.engines.attempt import Busy, attempt, one_line, throttled
+from gcnet.ablation.worker import finished_row
 from gcnet.training.run_folder import locked
 from tests.ablation.engines.small_jobs import no_job, quick
 

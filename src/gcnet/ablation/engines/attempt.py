@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import fcntl
-import json
 import os
 import sys
 import time
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from gcnet.ablation.job import Job
 from gcnet.ablation.row import Row
-from gcnet.ablation.worker import ROW, Report
+from gcnet.ablation.worker import Report, finished_row
 from gcnet.training.run import TrainingStopped
 from gcnet.training.scenes.make import make_scenes
 
@@ -75,12 +74,6 @@ def attempt(job: Job, run: Run, report: Report, *, every: float = REPORT_SECONDS
         except Exception:
             traceback.print_exc()
             raise
-
-
-def finished_row(job: Job) -> Row | None:
-    """The row in the folder of a finished run, None if it is not finished."""
-    path = job.folder / ROW
-    return Row.from_dict(json.loads(path.read_text())) if path.is_file() else None
 
 
 def throttled(report: Report, folder: Path, every: float) -> Report:

@@ -19,11 +19,11 @@ from typing import Any
 
 import torch
 
-from gcnet.ablation.engines.attempt import Busy, Run, attempt, finished_row, one_line
+from gcnet.ablation.engines.attempt import Busy, Run, attempt, one_line
 from gcnet.ablation.engines.event import Event, Failed, Finished, Progress, Started
 from gcnet.ablation.job import Job
 from gcnet.ablation.row import Row
-from gcnet.ablation.worker import Report, run_job
+from gcnet.ablation.worker import Report, finished_row, run_job
 
 ATTEMPTS = 2  # of a run whose process dies
 LOOK_SECONDS = 1.0  # between looks at a run that another driver trains

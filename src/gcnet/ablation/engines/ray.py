@@ -15,11 +15,11 @@ from pathlib import Path
 from typing import Any
 
 import gcnet
-from gcnet.ablation.engines.attempt import Run, finished_row, one_line
+from gcnet.ablation.engines.attempt import Run, one_line
 from gcnet.ablation.engines.event import Event, Failed, Finished
 from gcnet.ablation.engines.node import Driver, Outcome, machine, train_on_node
 from gcnet.ablation.job import Job
-from gcnet.ablation.worker import ROW, run_job
+from gcnet.ablation.worker import ROW, finished_row, run_job
 from gcnet.files import whole_file
 from gcnet.training.run_folder import save_json
 

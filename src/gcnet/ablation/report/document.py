@@ -37,6 +37,15 @@ class Grid:
     rows: tuple[tuple[Cell, ...], ...]
     words: int = 1
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What each column is called where the groups are not seen."""
+        groups = [text for text, width in self.groups for _ in range(width)] or [""] * len(self.head)
+        return tuple(
+            f"paper's {name}" if group.startswith("paper") else name
+            for name, group in zip(self.head, groups, strict=True)
+        )
+
 
 @dataclass(frozen=True)
 class Document:

@@ -86,11 +86,10 @@ def _table(grid: Grid) -> Iterator[str]:
         f'<th scope="col"{_class(*each)}>{escape(name)}</th>' for each, name in zip(classes, grid.head, strict=True)
     )
     yield f"<tr>{''.join(heads)}</tr></thead><tbody>"
-    names = _names(grid)
     for first, *rest in grid.rows:
         cells = (
             f'<td{_class(*each, cell.text == NOTHING and "empty")} data-head="{escape(name)}">{_cell(cell)}</td>'
-            for cell, each, name in zip(rest, classes[1:], names[1:], strict=True)
+            for cell, each, name in zip(rest, classes[1:], grid.names[1:], strict=True)
         )
         yield f'<tr><th scope="row">{_cell(first)}</th>{"".join(cells)}</tr>'
     yield "</tbody></table>"
@@ -104,14 +103,6 @@ def _firsts(grid: Grid) -> set[int]:
             starts.add(start)
         start += width
     return starts
-
-
-def _names(grid: Grid) -> list[str]:
-    """What a column is called where its group is not seen."""
-    groups = [text for text, width in grid.groups for _ in range(width)] or [""] * len(grid.head)
-    return [
-        f"paper's {name}" if group.startswith("paper") else name for name, group in zip(grid.head, groups, strict=True)
-    ]
 
 
 def _cell(cell: Cell) -> str:

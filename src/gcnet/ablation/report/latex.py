@@ -25,6 +25,7 @@ _ESCAPES = {
     "`": r"\textasciigrave{}",
     "[": "{[}",
     "]": "{]}",
+    "*": "{*}",
     "\N{MINUS SIGN}": "$-$",
     "\N{EN DASH}": "--",
     "±": r"$\pm$",

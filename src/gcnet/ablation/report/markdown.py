@@ -49,11 +49,7 @@ def _lines(found: Document) -> Iterator[str]:
 
 
 def _table(grid: Grid) -> Iterator[str]:
-    groups = [text for text, columns in grid.groups for _ in range(columns)] or [""] * len(grid.head)
-    paper = [
-        f"paper: {name}" if group.startswith("paper") else name for name, group in zip(grid.head, groups, strict=True)
-    ]
-    yield f"| {' | '.join(map(escape, paper))} |"
+    yield f"| {' | '.join(map(escape, grid.names))} |"
     yield f"|{'|'.join('---' if column < grid.words else '---:' for column in range(len(grid.head)))}|"
     for row in grid.rows:
         yield f"| {' | '.join(map(_cell, row))} |"
