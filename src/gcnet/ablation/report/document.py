@@ -145,13 +145,13 @@ def _printed(summary: Summary, variant: VariantSummary) -> tuple[Cell, ...]:
     return (
         Cell(" / ".join(_figure(row.scores[name], paper.decimals) for name in names)),
         Cell(gain),
-        Cell(f"{_figure(row.params, paper.decimals)} M"),
+        Cell(_figure(row.params, paper.decimals, " M")),
         Cell(_figure(row.gflops, paper.decimals)),
     )
 
 
-def _figure(figure: Figure, decimals: int) -> str:
-    return f"{figure.value:.{decimals}f}{_mark(figure)}"
+def _figure(figure: Figure, decimals: int, unit: str = "") -> str:
+    return f"{figure.value:.{decimals}f}{unit}{_mark(figure)}"
 
 
 def _mark(*figures: Figure) -> str:
