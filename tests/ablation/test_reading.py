@@ -18,7 +18,7 @@ title: Attention of several libraries
 task: classification
 recipe: classification
 data: photos
-base: {epochs: 3, lr: 1/64, crop_scale: [0.5, 1]}
+base: {epochs: 3, lr: 1/64, crop_scale: [1/2, 1], clip: None}
 baseline: plain
 note: said below the table
 variants:
@@ -50,7 +50,7 @@ def test_yaml(tmp_path):
     assert (table.name, table.title, table.baseline) == ("mine", "Attention of several libraries", "plain")
     assert table.note == "said below the table"
     assert (read.task, read.recipe, read.data) == ("classification", "classification", tmp_path / "photos")
-    assert read.base == {"epochs": 3, "lr": 1 / 64, "crop_scale": (0.5, 1.0)}
+    assert read.base == {"epochs": 3, "lr": 1 / 64, "crop_scale": (0.5, 1.0), "clip": None}
     assert table["plain"].changes == {}
     assert (table["gc"].label, table["one"].label) == ("GC", "one")
     assert table["gc"].changes == {"block": "gc", "ratio": 1 / 8, "stages": ("c4", "c5")}
@@ -69,7 +69,7 @@ def test_a_short_file_has_defaults(tmp_path):
 
 
 def test_task_of_the_command_line_counts(tmp_path):
-    assert read_table(write(tmp_path, GOOD.replace(", crop_scale: [0.5, 1]", "")), "video").task == "video"
+    assert read_table(write(tmp_path, GOOD.replace(", crop_scale: [1/2, 1]", "")), "video").task == "video"
 
 
 @pytest.mark.parametrize(

@@ -24,6 +24,8 @@ def test_a_trailing_comma_makes_one_seed_a_list():
         ("1,1", "stands twice"),
         ("0-3,2", "stands twice"),
         ("7-3", "run backwards"),
+        ("20261129", "more than 1000 runs of every variant; seed 20261129 alone is 20261129-20261129"),
+        ("0-5000000", "more than 1000"),
     ],
 )
 def test_others_are_refused(text, said):

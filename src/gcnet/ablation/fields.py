@@ -20,7 +20,7 @@ def field_values(kind: type[TrainingConfig], values: Mapping[str, Any], where: s
     """Fields of a task's configuration with the types it wants.
 
     Tuples may be lists or text as on the command line, such as ``c3,c4``; numbers may be fractions, such as ``1/16``;
-    the options of a block may be a mapping.
+    None may be text; the options of a block may be a mapping.
 
     Args:
         kind: class of the configuration.
@@ -57,8 +57,12 @@ def field_values(kind: type[TrainingConfig], values: Mapping[str, Any], where: s
 def _prepared(name: str, value: Any, hint: str) -> Any:
     if name == "block_options" and isinstance(value, Mapping):
         return tuple(f"{option}={_option(each)}" for option, each in value.items())
+    if value == "None" and "None" in hint:
+        return None
     if isinstance(value, str) and hint.startswith("tuple"):
-        return [part.strip() for part in _COMMA.split(value) if part.strip()]
+        value = [part.strip() for part in _COMMA.split(value) if part.strip()]
+    if isinstance(value, list | tuple) and "float" in hint:
+        return [_prepared(name, part, "float") for part in value]
     if isinstance(value, str) and "float" in hint and re.fullmatch(r"\s*\d+\s*/\s*\d+\s*", value):
         return float(Fraction(value.replace(" ", "")))
     return value

@@ -5,19 +5,22 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable
 
+#: More are a slip, such as a seed in the place of their number.
+MOST = 1000
+
 
 def parse_seeds(text: str) -> tuple[int, ...]:
     """Seeds from text: how many (5), a range (3-7) or a list (0,1,5-7).
 
     Raises:
-        ValueError: something else, no seed, or one twice.
+        ValueError: something else, no seed, one twice, or more than 1000.
 
     Example:
         >>> parse_seeds("3"), parse_seeds("3-5"), parse_seeds("0,4,6-7")
         ((0, 1, 2), (3, 4, 5), (0, 4, 6, 7))
     """
     if re.fullmatch(r"\d+", text):
-        seeds = list(range(int(text)))
+        seeds = list(_few(range(int(text)), text))
     elif re.fullmatch(r"\d+(-\d+)?(,(\d+(-\d+)?)?)*", text):
         seeds = [seed for part in text.split(",") if part for seed in _range(part)]
     else:
@@ -60,4 +63,11 @@ def _range(part: str) -> range:
     first, _, last = part.partition("-")
     if int(last or first) < int(first):
         raise ValueError(f"seeds={part!r} run backwards; write {last}-{first}")
-    return range(int(first), int(last or first) + 1)
+    return _few(range(int(first), int(last or first) + 1), part)
+
+
+def _few(seeds: range, text: str) -> range:
+    if seeds[MOST:]:
+        alone = f"; seed {text} alone is {text}-{text}" if text.isdigit() else ""
+        raise ValueError(f"seeds={text!r} are more than {MOST} runs of every variant{alone}")
+    return seeds
