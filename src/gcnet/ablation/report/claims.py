@@ -70,7 +70,7 @@ class CheckedClaim:
     Attributes:
         claim: of the paper.
         difference: first minus second; None if they share no seed.
-        verdict: agrees, contradicts, not told apart, or not compared.
+        verdict: agrees, contradicts, differs (of two that the paper finds alike), not told apart, or not compared.
     """
 
     claim: Claim
@@ -83,7 +83,7 @@ def check_claims(
 ) -> tuple[CheckedClaim, ...]:
     """Check the claims of a table whose variants were both measured, each with its own interval.
 
-    Two that the paper finds alike are contradicted by a supported difference; without one they are not told apart here
+    Two that the paper finds alike differ by a supported difference, either way; without one they are not told apart here
     either, which does not prove them equal.
 
     Args:
@@ -109,5 +109,5 @@ def _verdict(claim: Claim, found: Difference | None, lower_is_better: bool) -> s
     if not found.supported:
         return "not told apart"
     if claim.alike:
-        return "contradicts"
+        return "differs"
     return "agrees" if (found.mean < 0) == lower_is_better else "contradicts"
