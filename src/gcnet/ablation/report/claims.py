@@ -83,8 +83,8 @@ def check_claims(
 ) -> tuple[CheckedClaim, ...]:
     """Check the claims of a table whose variants were both measured, each with its own interval.
 
-    Two that the paper finds alike differ by a supported difference, either way; without one they are not told apart here
-    either, which does not prove them equal.
+    Two that the paper finds alike differ by a supported difference, either way; without one they are not told apart
+    here either, which does not prove them equal.
 
     Args:
         paper: name of the paper's table; empty for none.
