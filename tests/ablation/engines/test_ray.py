@@ -17,7 +17,7 @@ import gcnet
 from gcnet.ablation.engines.event import Failed, Finished, Progress, Started
 from gcnet.ablation.engines.local import run_local
 from gcnet.ablation.engines.node import Outcome
-from gcnet.ablation.engines.ray import _gather, _shipped, run_ray
+from gcnet.ablation.engines.ray import _check_resources, _gather, _shipped, run_ray
 from tests.ablation.engines.small_jobs import (
     dying,
     endless,
@@ -113,6 +113,16 @@ def test_no_cluster_at_an_address(tmp_path):
 def test_more_than_this_machine_has(tmp_path):
     with pytest.raises(ValueError, match=r"cpus=1000: this machine has \d+"):
         next(run_ray([no_job(tmp_path)], cpus=1000))
+
+
+def test_more_than_a_node_of_a_cluster_has(monkeypatch):
+    nodes = [(True, {"CPU": 2.0}), (True, {"CPU": 4.0}), (False, {"CPU": 64.0, "GPU": 8.0})]
+    monkeypatch.setattr(ray, "nodes", lambda: [{"Alive": alive, "Resources": has} for alive, has in nodes])
+    _check_resources("auto", 4, 0)
+    with pytest.warns(UserWarning, match=r"cpus=6: no node of the cluster has more than 4; runs wait"):
+        _check_resources("auto", 6, 0)
+    with pytest.warns(UserWarning, match=r"gpus=0\.5: no node of the cluster has more than 0"):
+        _check_resources("auto", 1, 0.5)
 
 
 def test_without_ray(monkeypatch):

@@ -7,6 +7,7 @@ import logging
 import os
 import sys
 import time
+import warnings
 from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
@@ -181,13 +182,20 @@ def _shipped(jobs: Sequence[Job]) -> list[str]:
 
 
 def _check_resources(address: str | None, cpus: float, gpus: float) -> None:
-    """A local cluster does not grow: what it cannot give is never given."""
+    """A local cluster does not grow: what it cannot give is never given. Another one may, so that is a warning."""
     import ray
 
-    there = ray.cluster_resources() if address is None else {}
+    nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
     for name, asked in (("CPU", cpus), ("GPU", gpus)):
-        if address is None and asked > there.get(name, 0):
-            raise ValueError(f"{name.lower()}s={asked}: this machine has {there.get(name, 0):g}")
+        most = max((node.get(name, 0) for node in nodes), default=0)
+        if asked <= most:
+            continue
+        if address is None:
+            raise ValueError(f"{name.lower()}s={asked}: this machine has {most:g}")
+        warnings.warn(
+            f"{name.lower()}s={asked:g}: no node of the cluster has more than {most:g}; runs wait until one joins",
+            stacklevel=2,
+        )
 
 
 def _told(queue: Any) -> list[Any]:
