@@ -7,7 +7,9 @@ import subprocess
 import sys
 import time
 from concurrent.futures import ThreadPoolExecutor
+from multiprocessing import forkserver
 from pathlib import Path
+from threading import Timer
 
 import pytest
 
@@ -94,6 +96,16 @@ def test_a_process_that_dies_is_started_once_more(tmp_path):
     assert "attempt 2 of 2" in failed.error
     assert {event.key for event in events if isinstance(event, Finished)} == {jobs[0].key, jobs[2].key}
     assert events.count(Started(jobs[2].key)) == 2
+
+
+def test_a_server_of_forks_that_is_killed_is_replaced(tmp_path):
+    list(run_local([no_job(tmp_path)], run=quick))
+    server = forkserver._forkserver._forkserver_pid
+    os.kill(server, signal.SIGSTOP)
+    Timer(0.5, os.kill, (server, signal.SIGKILL)).start()  # while it is asked for a process
+    *_, event = run_local([no_job(tmp_path, 1)], run=quick)
+    assert isinstance(event, Finished)
+    assert forkserver._forkserver._forkserver_pid != server
 
 
 @pytest.mark.parametrize("run", [endless, stubborn])

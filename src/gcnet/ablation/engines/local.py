@@ -145,10 +145,22 @@ class _Crew:
         slot = min(set(range(self.at_once)) - {worker.slot for worker in self.workers})
         gpu = self.gpus[slot % len(self.gpus)] if self.gpus else None
         pipe, theirs = multiprocessing.Pipe()
-        process = self.context.Process(target=_work, args=(waiting.job, self.run, gpu, theirs), daemon=False)
-        process.start()
+        process = self._process(waiting.job, gpu, theirs)
         theirs.close()
         return _Worker(waiting, slot, process, pipe)
+
+    def _process(self, job: Job, gpu: str | None, pipe: Connection) -> ForkServerProcess:
+        """Started; where the server of forks was killed, as by a lack of memory, by a new one."""
+        for last in (False, True):
+            process = self.context.Process(target=_work, args=(job, self.run, gpu, pipe), daemon=False)
+            try:
+                process.start()
+                break
+            except (EOFError, OSError):
+                if last:
+                    raise
+                time.sleep(LOOK_SECONDS)
+        return process
 
     def _hear(self, worker: _Worker) -> Iterator[Event]:
         """What a worker has to say, or that it is no more."""
