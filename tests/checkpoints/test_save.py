@@ -33,7 +33,8 @@ def assert_same(loaded, model, *inputs):
         assert value.dtype == state[key].dtype
         assert torch.equal(value, state[key])
     with torch.no_grad():
-        assert torch.equal(loaded(*inputs), model(*inputs))
+        # Some CPUs' convolutions round differently by where equal weights lie in memory.
+        torch.testing.assert_close(loaded(*inputs), model(*inputs), rtol=1e-5, atol=1e-5)
 
 
 @each
