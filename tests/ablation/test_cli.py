@@ -160,7 +160,7 @@ def test_fields_change_all_variants_and_stand_in_the_command(engine, place):
 
 
 def test_threads_are_divided_and_stand_in_the_command(engine, place, monkeypatch):
-    monkeypatch.setattr("gcnet.ablation.measure.usable_cores", lambda: 8)
+    monkeypatch.setattr("gcnet.benchmarks.environment.usable_cores", lambda: 8)
     assert ablate("gates.yaml --seeds 1 --threads 0 --jobs 4") == 0
     (study,) = studies(place)
     assert study.base["threads"] == 2

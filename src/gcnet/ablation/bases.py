@@ -7,11 +7,11 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 from gcnet.ablation.table import without_block
+from gcnet.recipes.scenes_classification import scenes_classification
 from gcnet.recipes.scenes_detection import scenes_detection
 from gcnet.recipes.scenes_segmentation import scenes_segmentation
 from gcnet.recipes.scenes_video import scenes_video
 from gcnet.recipes.table import find_recipe
-from gcnet.training.classification.config import ClassificationConfig
 from gcnet.training.config import TrainingConfig
 from gcnet.training.images import MEAN, STD
 from gcnet.training.scenes.classification import ClassificationScenes
@@ -60,28 +60,12 @@ def base_of(task: str, *, data: Path | None = None, recipe: str | None = None) -
     return Base(without_block(found.make(where)), found.scenes if data is None else None)
 
 
-def _classification(data: Path) -> ClassificationConfig:
-    return ClassificationConfig(
-        data=data,
-        backbone=SMALL,
-        block="none",
-        image_size=64,
-        test_resize=64,
-        crop_scale=(1.0, 1.0),
-        crop_ratio=(1.0, 1.0),
-        label_smoothing=0.0,
-        epochs=5,
-        batch_size=32,
-        lr=2e-3,
-        weight_decay=0.05,
-        warmup=1.0,
-        workers=0,
-        threads=1,
-    )
-
-
 def _small(config: TrainingConfig, **changes: Any) -> TrainingConfig:
     return dataclasses.replace(without_block(config), workers=0, **changes)
+
+
+def _classification(data: Path) -> TrainingConfig:
+    return _small(scenes_classification(data), backbone=SMALL)
 
 
 def _detection(data: Path) -> TrainingConfig:

@@ -3,18 +3,17 @@
 from __future__ import annotations
 
 import io
-import os
 import platform
 from collections.abc import Callable
 from contextlib import redirect_stdout
 from functools import partial
-from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from gcnet.ablation.table import without_block
+from gcnet.benchmarks.environment import processor_name, usable_cores
 from gcnet.benchmarks.timing import Quartiles
 from gcnet.study.comparison import compare
 from gcnet.training.config import TrainingConfig
@@ -63,6 +62,7 @@ def input_shape(config: Any) -> tuple[int, ...]:
     """One validation input of a task, batch of one included; of detection, a square one.
 
     Example:
+        >>> from pathlib import Path
         >>> from gcnet.recipes.scenes_video import scenes_video
         >>> input_shape(scenes_video(Path()))
         (1, 3, 8, 32, 32)
@@ -86,25 +86,8 @@ def hardware() -> dict[str, Any]:
     if torch.cuda.is_available():
         device, count = torch.cuda.get_device_name(), torch.cuda.device_count()
     else:
-        device, count = _cpu_name(), usable_cores()
+        device, count = processor_name(), usable_cores()
     return {"device": device, "cores": count, "machine": platform.machine()}
-
-
-def usable_cores() -> int:
-    """Cores that this process may use.
-
-    Example:
-        >>> usable_cores() >= 1
-        True
-    """
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-
-
-def _cpu_name() -> str:
-    path = Path("/proc/cpuinfo")
-    lines = path.read_text().splitlines() if path.is_file() else []
-    names = (line.partition(":")[2].strip() for line in lines if line.startswith("model name"))
-    return next(names, platform.processor() or "cpu")
 
 
 def _network(config: TrainingConfig, classes: tuple[str, ...]) -> nn.Module:

@@ -55,10 +55,10 @@ def run_table(name: str, argv: list[str]) -> int:
 def _base(options: Options, fields: list[str]) -> tuple[Table, Base, Any]:
     """The table, what its variants share, and what that is without options of the command line."""
     from gcnet.ablation.bases import Base, base_of
-    from gcnet.ablation.measure import usable_cores
     from gcnet.ablation.plan import resolve
     from gcnet.ablation.reading import is_file, read_table
     from gcnet.ablation.table import BLOCK_FIELDS, without_block
+    from gcnet.benchmarks.environment import usable_cores
     from gcnet.recipes.cli import without_alternatives
 
     task, data, recipe, own = options.task or "classification", options.data, options.recipe, {}

@@ -88,8 +88,8 @@ def environment(device: str) -> Environment:
         commit=_commit(),
         versions=_versions(),
         system=f"{platform.system()} {platform.release()}, {' '.join(platform.libc_ver())}".strip(", "),
-        processor=_processor(),
-        cores=len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1,
+        processor=processor_name(),
+        cores=usable_cores(),
         threads=torch.get_num_threads(),
         capability=torch.backends.cpu.get_cpu_capability(),
         memory_gib=_memory_gib(),
@@ -118,7 +118,23 @@ def _versions() -> dict[str, str]:
     return found
 
 
-def _processor() -> str:
+def usable_cores() -> int:
+    """Cores that this process may use.
+
+    Example:
+        >>> usable_cores() >= 1
+        True
+    """
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+def processor_name() -> str:
+    """What the CPU calls itself.
+
+    Example:
+        >>> bool(processor_name())
+        True
+    """
     try:
         lines = Path("/proc/cpuinfo").read_text().splitlines()
     except OSError:
