@@ -40,11 +40,12 @@ def run_table(name: str, argv: list[str]) -> int:
     Example:
         >>> run_table("block", ["--seeds", "1", "--dry-run"])  # doctest: +SKIP
     """
+    from gcnet.ablation.data import make_data
+
     options, fields = take_options(name, argv)
     table, base, default = _base(options, fields)
-    config = base.config
-    if _make_data(base):
-        print(f"Made context scenes in {config.data}", file=sys.stderr)
+    if make_data(base.config, base.scenes):
+        print(f"Made context scenes in {base.config.data}", file=sys.stderr)
     plan = _plan(options, table, base, default)
     if options.dry_run:
         _dry_run(options, plan)
@@ -82,23 +83,6 @@ def _base(options: Options, fields: list[str]) -> tuple[Table, Base, Any]:
         config = replace(config, threads=options.threads(usable_cores()))
     resolve(table, config, options.variants)  # before any data is made
     return table, Base(config, base.scenes), default
-
-
-def _make_data(base: Base) -> bool:
-    """Make scenes where they are wanted and not there; whether they were made."""
-    from gcnet.training.scenes.make import make_scenes
-
-    if base.scenes is None:
-        return False
-    meta = base.config.data / "meta.json"
-    there = meta.is_file()
-    try:
-        make_scenes(base.config.task, base.config.data, base.scenes, reuse=True)
-    except OSError:
-        if there or not meta.is_file():
-            raise
-        there = True  # another driver was quicker
-    return not there
 
 
 def _plan(options: Options, table: Table, base: Base, default: Any) -> Plan:

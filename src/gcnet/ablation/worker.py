@@ -10,6 +10,7 @@ from typing import Any
 from lightning.pytorch import LightningModule, Trainer
 from lightning.pytorch.callbacks import Callback
 
+from gcnet.ablation.data import make_data
 from gcnet.ablation.identity import plain_values
 from gcnet.ablation.job import Job
 from gcnet.ablation.measure import hardware, measure
@@ -18,7 +19,6 @@ from gcnet.files import whole_file
 from gcnet.training.checkpointing import checkpoint_path, read_checkpoint
 from gcnet.training.run import train
 from gcnet.training.run_folder import save_json
-from gcnet.training.scenes.make import make_scenes
 
 #: Of a finished run, in its folder.
 ROW = "row.json"
@@ -62,8 +62,7 @@ def run_job(job: Job, report: Report | None = None) -> Row:
     if (row := finished_row(job)) is not None:
         return row
     started = _begun(job)
-    if job.scenes is not None:
-        make_scenes(job.config.task, job.config.data, job.scenes, reuse=True)
+    make_data(job.config, job.scenes)
     if not _finished(job):
         train(job.config, job.folder, callbacks=[] if report is None else [Progress(report)])
     row = _row(job, started)

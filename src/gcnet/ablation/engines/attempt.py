@@ -15,7 +15,6 @@ from gcnet.ablation.job import Job
 from gcnet.ablation.row import Row
 from gcnet.ablation.worker import Report, finished_row
 from gcnet.training.run import TrainingStopped
-from gcnet.training.scenes.make import make_scenes
 
 #: What trains a job: :func:`gcnet.ablation.worker.run_job`.
 Run = Callable[[Job, Report], Row]
@@ -56,15 +55,10 @@ def attempt(job: Job, run: Run, report: Report, *, every: float = REPORT_SECONDS
         job.folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ValueError(f"folder={job.folder}: cannot be made on {os.uname().nodename} ({error.strerror})") from error
-    with _lock(job.folder / ".claim", wait=False), _logged(job.folder):
+    with _claimed(job.folder), _logged(job.folder):
         if (row := finished_row(job)) is not None:
             return row
         try:
-            if job.scenes is not None:
-                data = job.config.data
-                data.parent.mkdir(parents=True, exist_ok=True)
-                with _lock(data.with_name(f".{data.name}.lock"), wait=True):
-                    make_scenes(job.config.task, data, job.scenes, reuse=True)
             return run(job, throttled(report, job.folder, every))
         except ValueError as error:
             if TRAINED_ELSEWHERE in str(error):
@@ -104,13 +98,13 @@ def one_line(error: BaseException) -> str:
 
 
 @contextmanager
-def _lock(path: Path, *, wait: bool) -> Iterator[None]:
-    """Hold a file's lock, which ends with the process, however that ends."""
-    with path.open("w") as file:
+def _claimed(folder: Path) -> Iterator[None]:
+    """Keep other engines out of a folder; the lock ends with the process, however that ends."""
+    with (folder / ".claim").open("w") as file:
         try:
-            fcntl.lockf(file, fcntl.LOCK_EX | (0 if wait else fcntl.LOCK_NB))
+            fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except (BlockingIOError, PermissionError):
-            raise Busy(path.parent) from None
+            raise Busy(folder) from None
         yield
 
 

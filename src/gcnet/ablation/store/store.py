@@ -143,11 +143,12 @@ class Store:
 
         Of two studies of one name, the one saved later is joined to the other.
         """
-        differing, new = list[str](), 0
+        rows, differing, new = list(rows), list[str](), 0
         with self._database.writing() as connection:
+            stored = _rows(connection, (row.key for row in rows))
             for row in rows:
-                stored = _rows(connection, [row.key])
-                if not stored:
+                if row.key not in stored:
+                    stored[row.key] = row
                     connection.execute(runs.insert().values(values_of(row)))
                     connection.execute(failures.delete().where(failures.c.key == row.key))
                     new += 1
