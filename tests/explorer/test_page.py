@@ -196,7 +196,9 @@ def test_models_are_told_apart_by_the_ends_of_their_paths(browser):
     with serving(app) as address, browser.new_context() as context:
         page = context.new_page()
         page.goto(address)
-        assert page.locator(".model select").first.locator("option").all_inner_texts() == ["first/001", "second/001"]
+        options = page.locator(".model select").first.locator("option")
+        options.first.wait_for(state="attached")  # the page fills in its choices after it is loaded
+        assert options.all_inner_texts() == ["first/001", "second/001"]
 
 
 def test_two_models_side_by_side_share_the_query(opened):
